@@ -1,0 +1,10 @@
+//! The pure heart of JeCloud: identifiers, documents, state machines and planners.
+//!
+//! Nothing here reads a file, a clock, the network or a random number. Whatever decides, decides here, and is
+//! tested here by the thousand; whatever acts, acts elsewhere and decides nothing.
+
+pub mod hook;
+pub mod ids;
+pub mod processes;
+pub mod routes;
+pub mod time;
