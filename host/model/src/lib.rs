@@ -5,6 +5,7 @@
 
 pub mod hook;
 pub mod ids;
+pub mod layout;
 pub mod processes;
 pub mod routes;
 pub mod time;

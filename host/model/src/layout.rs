@@ -1,0 +1,153 @@
+//! Where everything lies on a server. The one place that knows the names of files; it opens none.
+
+use std::path::{Path, PathBuf};
+
+use crate::ids::{AppName, Digest, EnvironmentName, InstanceId, ReleaseNumber, ServiceName, VersionId};
+
+/// The directory below which JeCloud keeps everything on a server: `/var/cloud`, or `JECLOUD_HOME/server`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerRoot(PathBuf);
+
+impl ServerRoot {
+    /// `root` must be absolute: it is handed on to processes with other working directories.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self(root.into())
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// `sys`: what belongs to the server rather than to an app.
+    pub fn sys(&self) -> PathBuf {
+        self.0.join("sys")
+    }
+
+    /// What this server is, and what was installed on it.
+    pub fn server_document(&self) -> PathBuf {
+        self.sys().join("server.json")
+    }
+
+    /// `sys/pids/WHO.pid`: locked while WHO runs, never unlinked; the number inside is for people.
+    pub fn pid_file(&self, who: &str) -> PathBuf {
+        self.sys().join("pids").join(format!("{who}.pid"))
+    }
+
+    /// `sys/run`: sockets, and what the process manager must remember to find its processes again.
+    pub fn run(&self) -> PathBuf {
+        self.sys().join("run")
+    }
+
+    /// `sys/logs/WHO.log`.
+    pub fn system_log(&self, who: &str) -> PathBuf {
+        self.sys().join("logs").join(format!("{who}.log"))
+    }
+
+    /// `sys/hooks`.
+    pub fn hooks(&self) -> PathBuf {
+        self.sys().join("hooks")
+    }
+
+    /// `sys/hooks/SHA256.wasm`.
+    pub fn hook(&self, digest: &Digest) -> PathBuf {
+        self.hooks().join(format!("{digest}.wasm"))
+    }
+
+    /// `sys/hooks/compiled`: the private cache of compiled components.
+    pub fn compiled_hooks(&self) -> PathBuf {
+        self.hooks().join("compiled")
+    }
+
+    /// `sys/packages/NAME-VERSION`: an archive package.
+    pub fn package(&self, name: &str, version: &str) -> PathBuf {
+        self.sys().join("packages").join(format!("{name}-{version}"))
+    }
+
+    /// `APP/ENV`.
+    pub fn environment(&self, app: &AppName, environment: &EnvironmentName) -> EnvironmentRoot {
+        EnvironmentRoot(self.0.join(app.as_str()).join(environment.as_str()))
+    }
+}
+
+/// `APP/ENV`: what belongs to one app and environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvironmentRoot(PathBuf);
+
+impl EnvironmentRoot {
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// What is wanted here and how far it is: `app.json`.
+    pub fn app_document(&self) -> PathBuf {
+        self.0.join("app.json")
+    }
+
+    /// Locked while `app.json` is read, changed and written.
+    pub fn app_lock(&self) -> PathBuf {
+        self.0.join("app.lock")
+    }
+
+    /// See [`crate::processes::ProcessTable`].
+    pub fn process_table(&self) -> PathBuf {
+        self.0.join("processes.json")
+    }
+
+    /// See [`crate::routes::RouteTable`].
+    pub fn route_table(&self) -> PathBuf {
+        self.0.join("routes.json")
+    }
+
+    /// Secrets by name, 0600. Read by the process manager when it starts a process.
+    pub fn secrets(&self) -> PathBuf {
+        self.0.join("secrets.json")
+    }
+
+    /// `releases/N`: what is known of one release on this server.
+    pub fn release(&self, release: ReleaseNumber) -> PathBuf {
+        self.releases().join(release.0.to_string())
+    }
+
+    /// `releases`.
+    pub fn releases(&self) -> PathBuf {
+        self.0.join("releases")
+    }
+
+    /// `source/versions`.
+    pub fn versions(&self) -> PathBuf {
+        self.0.join("source").join("versions")
+    }
+
+    /// `source/versions/ID`: complete, or it does not exist.
+    pub fn version(&self, version: &VersionId) -> PathBuf {
+        self.versions().join(version.as_str())
+    }
+
+    /// `source/versions/ID.tar.bz2`, as uploaded.
+    pub fn archive(&self, version: &VersionId) -> PathBuf {
+        self.versions().join(format!("{version}.tar.bz2"))
+    }
+
+    /// `source/versions/current`, a link to the version that serves.
+    pub fn current(&self) -> PathBuf {
+        self.versions().join("current")
+    }
+
+    /// `services/NAME`: data, config and kept build results of one service.
+    pub fn service(&self, service: &ServiceName) -> PathBuf {
+        self.0.join("services").join(service.as_str())
+    }
+
+    /// `logs`.
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
+    /// `logs/web.1.log`: what all releases' instances of this number wrote, line by line:
+    /// `2026-11-24T07:45:44.123Z web.1@7 text`.
+    pub fn process_log(&self, id: &InstanceId) -> PathBuf {
+        self.logs().join(format!("{}.log", id.short()))
+    }
+}
