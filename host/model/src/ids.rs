@@ -178,7 +178,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The number of a release within its environment: 1, 2, 3, … in the order they were recorded. Shown as `r7`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReleaseNumber(pub u64);
 

@@ -3,9 +3,15 @@
 //! Nothing here reads a file, a clock, the network or a random number. Whatever decides, decides here, and is
 //! tested here by the thousand; whatever acts, acts elsewhere and decides nothing.
 
+pub mod app;
+pub mod events;
+pub mod format;
 pub mod hook;
 pub mod ids;
 pub mod layout;
+pub mod prepared;
 pub mod processes;
+pub mod release;
+pub mod rollforward;
 pub mod routes;
 pub mod time;

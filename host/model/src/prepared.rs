@@ -1,0 +1,52 @@
+//! What the preparation of a release on a server comes to: processes and routes, complete down to the ports.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{InstanceId, ProcessName, ReleaseNumber, ServiceName, VersionId};
+use crate::processes::ProcessSpec;
+
+/// `releases/N/prepared.json`. Written once, as the last act of preparing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// 1.
+    pub format: u32,
+    /// Which release.
+    pub release: ReleaseNumber,
+    /// Its version.
+    pub version: VersionId,
+    /// All instances. Those whose id names the release run beside those of other releases; the others exist once.
+    pub processes: Vec<ProcessSpec>,
+    /// Which requests go where, by process type and the name of its port.
+    pub routes: Vec<PreparedRoute>,
+    /// Host names that the front answers for.
+    pub hosts: Vec<String>,
+    /// Exact versions that were resolved, by service.
+    pub pins: BTreeMap<ServiceName, BTreeMap<String, String>>,
+    /// What each hook wants to be told next time.
+    pub remember: BTreeMap<ServiceName, BTreeMap<String, String>>,
+    /// Keys under which build results are kept that this release uses, by service.
+    pub kept: BTreeMap<ServiceName, Vec<String>>,
+}
+
+/// A route before instances are put in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreparedRoute {
+    /// The process type.
+    pub process: ProcessName,
+    /// Its named port.
+    pub port: String,
+    /// `/` for all.
+    pub path_prefix: String,
+}
+
+impl Prepared {
+    /// The instances that a route leads to.
+    pub fn backends<'a>(&'a self, route: &'a PreparedRoute) -> impl Iterator<Item = (&'a InstanceId, u16)> + 'a {
+        self.processes
+            .iter()
+            .filter(move |spec| spec.id.process == route.process)
+            .filter_map(move |spec| Some((&spec.id, *spec.ports.get(&route.port)?)))
+    }
+}
