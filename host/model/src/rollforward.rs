@@ -168,14 +168,17 @@ pub fn wanted_processes(
     }
 }
 
-/// The routes that should be in use; none where nothing serves.
+/// The routes that should be in use; none where nothing ever served, or where what is known of the serving release
+/// is gone and the routes stay as they are. After a first release failed there are none that lead anywhere.
 pub fn wanted_routes(
     app: &AppName,
     environment: &EnvironmentName,
     document: &AppDocument,
     seen: &Seen,
 ) -> Option<RouteTable> {
-    let release = document.serving_release()?;
+    let Some(release) = document.serving_release() else {
+        return seen.route_table.as_ref().map(|table| RouteTable { routes: Vec::new(), ..table.clone() });
+    };
     let prepared = seen.prepared.get(&release)?;
     let routes = prepared
         .routes

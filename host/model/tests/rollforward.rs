@@ -1,0 +1,342 @@
+//! The server's state machine and planner, put through thousands of histories: deployments, failures, aborts and
+//! deaths in any order. What a step does is simulated here by the few lines that the real performer amounts to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jecloud_model::app::{AppDocument, DeploymentState, Failure, Outcome, RequestRefused, Requested};
+use jecloud_model::hook::{Health, Identity};
+use jecloud_model::ids::{AppName, EnvironmentName, InstanceId, ReleaseNumber, VersionId};
+use jecloud_model::prepared::{Prepared, PreparedRoute};
+use jecloud_model::processes::ProcessSpec;
+use jecloud_model::rollforward::{DRAIN_TIME, KEEP_VERSIONS, KEEP_VERSIONS_FOR, Seen, Step, plan};
+use jecloud_model::time::Timestamp;
+use proptest::prelude::*;
+
+fn app() -> AppName {
+    "guestbook".parse().expect("a valid name")
+}
+
+fn environment() -> EnvironmentName {
+    EnvironmentName::production()
+}
+
+fn version(number: u64) -> VersionId {
+    format!("{number:064x}").parse().expect("a valid version")
+}
+
+fn spec(id: &str, release: ReleaseNumber, argument: &str) -> ProcessSpec {
+    ProcessSpec {
+        id: id.parse().expect("a valid id"),
+        service: "app".parse().expect("a valid name"),
+        version: version(release.0),
+        argv: vec!["run".to_owned(), argument.to_owned()],
+        env: BTreeMap::new(),
+        cwd: "/".to_owned(),
+        run_as: Identity::App,
+        ports: BTreeMap::from([("http".to_owned(), 20_000 + u16::try_from(release.0).unwrap_or(0))]),
+        health: Health::StaysUp,
+        start_timeout_ms: 1000,
+        stop_timeout_ms: 1000,
+    }
+}
+
+/// A release with one `web` of its own and one `db` that outlives releases.
+fn prepared(release: ReleaseNumber) -> Prepared {
+    Prepared {
+        format: 1,
+        release,
+        version: version(release.0),
+        processes: vec![
+            spec(&format!("web.1@{}", release.0), release, "web"),
+            spec("db.1", ReleaseNumber(0), &format!("settings of every third release {}", release.0 / 3)),
+        ],
+        routes: vec![PreparedRoute {
+            process: "web".parse().expect("a valid name"),
+            port: "http".to_owned(),
+            path_prefix: "/".to_owned(),
+        }],
+        hosts: vec!["guestbook.localhost".to_owned()],
+        pins: BTreeMap::new(),
+        remember: BTreeMap::new(),
+        kept: BTreeMap::new(),
+    }
+}
+
+/// A server, as far as the planner can tell.
+#[derive(Debug, Clone, Default)]
+struct World {
+    document: AppDocument,
+    prepared: BTreeMap<ReleaseNumber, Prepared>,
+    seen: Seen,
+    clock: u64,
+    front_answers: bool,
+    in_flight: BTreeMap<ReleaseNumber, u64>,
+}
+
+impl World {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(1_700_000_000_000).plus(Duration::from_millis(self.clock))
+    }
+
+    fn observe(&self) -> Seen {
+        let mut seen = self.seen.clone();
+        let running = self.document.running_releases();
+        seen.prepared =
+            self.prepared.iter().filter(|(r, _)| running.contains(r)).map(|(r, p)| (*r, p.clone())).collect();
+        seen.in_flight = self.front_answers.then(|| self.in_flight.clone());
+        seen
+    }
+
+    fn plan(&self) -> Vec<Step> {
+        plan(&app(), &environment(), &self.document, &self.observe(), self.now())
+    }
+
+    fn request(&mut self, number: u64) -> Result<Requested, RequestRefused> {
+        let release = ReleaseNumber(number);
+        self.seen.releases.insert(release, version(number));
+        self.document.request(&version(number), release, false, self.now())
+    }
+
+    /// Performs a step; `fails` says whether its work fails.
+    fn perform(&mut self, step: &Step, fails: bool) {
+        let now = self.now();
+        match step {
+            Step::WriteProcesses(table) => self.seen.process_table = Some(table.clone()),
+            Step::LinkCurrent(version) => self.seen.current_link = Some(version.clone()),
+            Step::WriteRoutes(routes) => self.seen.route_table = Some(routes.clone()),
+            Step::Work(release, state) => {
+                let can_fail = *state != DeploymentState::Switching;
+                if fails && can_fail {
+                    let _ = self.document.fail(*release, Failure::because("of the test"), now);
+                    return;
+                }
+                match state {
+                    DeploymentState::ExtractingSources => {
+                        self.seen.versions.insert(version(release.0), now);
+                    }
+                    DeploymentState::Preparing => {
+                        self.prepared.insert(*release, prepared(*release));
+                    }
+                    _ => {}
+                }
+                if *state == DeploymentState::Deployed {
+                    let _ = self.document.succeed(*release, BTreeMap::new(), now);
+                } else {
+                    let _ = self.document.finish_state(*release, *state);
+                }
+            }
+            Step::RecordDrained(release) => self.document.drained(*release),
+            Step::WaitUntil(until) => {
+                assert!(*until > now, "a wait that is over");
+                self.clock += u64::try_from(until.since(now).as_millis()).unwrap_or(u64::MAX);
+            }
+            Step::DeleteVersions(versions) => self.seen.versions.retain(|version, _| !versions.contains(version)),
+            Step::DeleteReleases(releases) => {
+                self.seen.releases.retain(|release, _| !releases.contains(release));
+                self.prepared.retain(|release, _| !releases.contains(release));
+            }
+        }
+    }
+
+    /// What must hold after every single step.
+    fn check_laws(&self, served_before: bool) {
+        if let Some(routes) = &self.seen.route_table {
+            let table = self.seen.process_table.as_ref().expect("routes without processes");
+            for backend in routes.routes.iter().flat_map(|route| &route.backends) {
+                assert!(table.processes.iter().any(|spec| spec.id == backend.id), "a route leads to no process");
+            }
+        }
+        if let Some(link) = &self.seen.current_link {
+            assert!(self.seen.versions.contains_key(link), "current names a version that is gone");
+        }
+        assert!(!served_before || self.seen.route_table.is_some(), "routes vanished");
+    }
+
+    /// Rolls forward until nothing is left to do; returns how many steps that took.
+    fn settle(&mut self) -> usize {
+        for count in 0..1000 {
+            let steps = self.plan();
+            let Some(step) = steps.first() else { return count };
+            let served = self.seen.route_table.is_some();
+            self.perform(step, false);
+            self.check_laws(served);
+        }
+        panic!("no fixpoint: {:#?}", self.plan());
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Request,
+    Step { fails: bool, twice: bool },
+    Pass(u64),
+    InFlight(bool),
+    FrontAnswers(bool),
+    LoseTables,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        2 => Just(Act::Request),
+        12 => (prop::bool::weighted(0.1), any::<bool>()).prop_map(|(fails, twice)| Act::Step { fails, twice }),
+        1 => (0u64..40_000).prop_map(Act::Pass),
+        1 => any::<bool>().prop_map(Act::InFlight),
+        1 => any::<bool>().prop_map(Act::FrontAnswers),
+        1 => Just(Act::LoseTables),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    /// Invariants 1, 3 and 6 on the planner: at every instant routes lead to processes that run and `current` to a
+    /// version that is there; a step done twice is a step done once; when faults stop, the plan becomes empty and
+    /// the newest release that did not fail serves alone.
+    ///
+    /// Fails without the processes of draining releases in `running_releases`, without the rule that pruning keeps
+    /// `current_link`, and when `fail` forgets a switched release, and without the empty routes
+    /// after a first release that failed.
+    #[test]
+    fn every_history_reaches_a_fixpoint(acts in prop::collection::vec(act(), 0..120)) {
+        let mut world = World { front_answers: true, ..World::default() };
+        let mut number = 0;
+        for act in acts {
+            let served = world.seen.route_table.is_some();
+            match act {
+                Act::Request => {
+                    number += 1;
+                    world.request(number).expect("a newer release is accepted");
+                }
+                Act::Step { fails, twice } => {
+                    if let Some(step) = world.plan().first().cloned() {
+                        world.perform(&step, fails);
+                        world.check_laws(served);
+                        if twice && !matches!(step, Step::WaitUntil(_)) {
+                            let once = world.clone();
+                            world.perform(&step, fails);
+                            prop_assert_eq!(&once.document, &world.document);
+                        }
+                    }
+                }
+                Act::Pass(milliseconds) => world.clock += milliseconds,
+                Act::InFlight(some) => {
+                    let running = world.document.running_releases();
+                    world.in_flight = running.into_iter().map(|release| (release, u64::from(some))).collect();
+                }
+                Act::FrontAnswers(answers) => world.front_answers = answers,
+                Act::LoseTables => {
+                    // Torn by hand: rewritten from the documents. Routes may not be lost while the front has them.
+                    world.seen.process_table = world.seen.process_table.take().filter(|_| world.seen.route_table.is_some());
+                }
+            }
+            world.check_laws(served);
+        }
+        world.settle();
+        prop_assert!(world.plan().is_empty());
+        prop_assert_eq!(&world.document.deployment, &None);
+        prop_assert_eq!(&world.document.draining, &vec![]);
+        let serving = world.document.current_release;
+        let ids: Vec<InstanceId> = world.seen.process_table.iter().flat_map(|t| &t.processes).map(|s| s.id.clone()).collect();
+        match serving {
+            None => prop_assert!(ids.is_empty()),
+            Some(release) => {
+                prop_assert_eq!(ids.len(), 2);
+                let own: InstanceId = format!("web.1@{}", release.0).parse().expect("a valid id");
+                prop_assert!(ids.contains(&own));
+                prop_assert_eq!(world.seen.route_table.map(|routes| routes.release), Some(release));
+                prop_assert_eq!(world.seen.current_link, Some(version(release.0)));
+            }
+        }
+        if number > 0 {
+            let outcome = world.document.outcome(ReleaseNumber(number));
+            prop_assert!(matches!(outcome, Outcome::Serving | Outcome::Failed(_)), "{:?}", outcome);
+        }
+    }
+}
+
+#[test]
+fn an_undisturbed_deployment() {
+    let mut world = World { front_answers: true, ..World::default() };
+    world.request(1).expect("accepted");
+    world.settle();
+    assert_eq!(world.document.current_release, Some(ReleaseNumber(1)));
+    world.in_flight.insert(ReleaseNumber(1), 1);
+    world.request(2).expect("accepted");
+    let began = world.now();
+    world.settle();
+    // A request in flight holds the old processes for the whole of the drain time, and no longer.
+    assert!(world.now().since(began) >= DRAIN_TIME);
+    assert!(world.now().since(began) <= DRAIN_TIME + Duration::from_secs(1));
+    assert_eq!(world.document.current_release, Some(ReleaseNumber(2)));
+}
+
+/// Invariant 5 on a server. Fails without the comparison with `newest_release`.
+#[test]
+fn nothing_moves_backwards() {
+    let mut world = World::default();
+    world.request(7).expect("accepted");
+    assert_eq!(world.request(7), Ok(Requested::Known));
+    assert!(matches!(world.request(6), Err(RequestRefused::Backwards { .. })));
+    let other = world.document.request(&version(8), ReleaseNumber(7), false, world.now());
+    assert!(matches!(other, Err(RequestRefused::OtherVersion { .. })));
+}
+
+#[test]
+fn a_newer_request_aborts_the_one_before() {
+    let mut world = World { front_answers: true, ..World::default() };
+    world.request(1).expect("accepted");
+    let aborted = world.request(2).expect("accepted");
+    assert_eq!(aborted, Requested::Recorded { aborted: Some(ReleaseNumber(1)) });
+    assert_eq!(world.document.aborted_deployment_versions, vec![version(1)]);
+    assert_eq!(world.document.outcome(ReleaseNumber(1)), Outcome::Superseded);
+    assert!(world.document.finish_state(ReleaseNumber(1), DeploymentState::ExtractingSources).is_err());
+}
+
+#[test]
+fn one_that_is_held_waits_for_the_commit() {
+    let mut world = World { front_answers: true, ..World::default() };
+    world.document.request(&version(1), ReleaseNumber(1), true, world.now()).expect("accepted");
+    world.settle();
+    assert_eq!(world.document.outcome(ReleaseNumber(1)), Outcome::Pending { state: DeploymentState::Ready });
+    assert_eq!(world.seen.route_table, None);
+    world.document.commit(ReleaseNumber(1)).expect("it is ready");
+    world.settle();
+    assert_eq!(world.document.outcome(ReleaseNumber(1)), Outcome::Serving);
+}
+
+/// Fails when `prune` forgets any of what it keeps.
+#[test]
+fn old_versions_are_pruned_but_for_the_newest_five() {
+    let mut world = World { front_answers: true, ..World::default() };
+    for number in 1..=9 {
+        world.request(number).expect("accepted");
+        world.settle();
+        world.clock += 1000;
+    }
+    assert_eq!(world.seen.versions.len(), 9, "all are young");
+    world.clock += u64::try_from(KEEP_VERSIONS_FOR.as_millis()).expect("fits");
+    world.settle();
+    let kept: Vec<VersionId> = world.seen.versions.keys().cloned().collect();
+    assert_eq!(kept, (5..=9).map(version).collect::<Vec<_>>());
+    assert_eq!(kept.len(), KEEP_VERSIONS);
+    assert_eq!(world.seen.releases.keys().map(|r| r.0).collect::<Vec<_>>(), (5..=9).collect::<Vec<_>>());
+}
+
+/// A document as DESIGN.md shows it, without the keys that came later; and one from the future keeps its keys.
+#[test]
+fn documents_of_other_versions() {
+    let text = format!(
+        r#"{{"format": 1, "min_writer": 1, "current_version": "{}", "deployment": null,
+            "aborted_deployment_versions": [], "recent_failed_deployments": [], "invented_later": [1]}}"#,
+        version(3)
+    );
+    let document: AppDocument = serde_json::from_str(&text).expect("readable");
+    assert_eq!(document.current_version, Some(version(3)));
+    let again = serde_json::to_value(&document).expect("writable");
+    assert_eq!(again["invented_later"], serde_json::json!([1]));
+    assert!(document.format.check_writable().is_ok());
+    let newer = text.replace("\"min_writer\": 1", "\"min_writer\": 2");
+    let newer: AppDocument = serde_json::from_str(&newer).expect("readable");
+    assert!(newer.format.check_writable().is_err());
+}
