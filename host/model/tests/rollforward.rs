@@ -194,8 +194,7 @@ proptest! {
     /// version that is there; a step done twice is a step done once; when faults stop, the plan becomes empty and
     /// the newest release that did not fail serves alone.
     ///
-    /// Fails without the processes of draining releases in `running_releases`, without the rule that pruning keeps
-    /// `current_link`, and when `fail` forgets a switched release, and without the empty routes
+    /// Fails without the processes of draining releases in `running_releases`, when `fail` forgets a switched release, and without the empty routes
     /// after a first release that failed.
     #[test]
     fn every_history_reaches_a_fixpoint(acts in prop::collection::vec(act(), 0..120)) {
@@ -321,6 +320,28 @@ fn old_versions_are_pruned_but_for_the_newest_five() {
     assert_eq!(kept, (5..=9).map(version).collect::<Vec<_>>());
     assert_eq!(kept.len(), KEEP_VERSIONS);
     assert_eq!(world.seen.releases.keys().map(|r| r.0).collect::<Vec<_>>(), (5..=9).collect::<Vec<_>>());
+}
+
+/// Invariant 1 where nothing ever succeeded: the first release failed after its switch, so `current` names it for
+/// good. Fails without the rule that pruning keeps `current_link`.
+#[test]
+fn what_current_names_is_never_pruned() {
+    let mut world = World { front_answers: true, ..World::default() };
+    for number in 1..=8 {
+        world.request(number).expect("accepted");
+        let fatal = if number == 1 { DeploymentState::Deployed } else { DeploymentState::Starting };
+        while world.document.deployment.is_some() {
+            let step = world.plan().first().cloned().expect("something to do");
+            let fails = step == Step::Work(ReleaseNumber(number), fatal);
+            world.perform(&step, fails);
+        }
+        world.clock += 1000;
+    }
+    world.clock += 2 * u64::try_from(KEEP_VERSIONS_FOR.as_millis()).expect("fits");
+    world.settle();
+    assert_eq!(world.seen.current_link, Some(version(1)));
+    assert!(world.seen.versions.contains_key(&version(1)));
+    assert!(!world.seen.versions.contains_key(&version(2)));
 }
 
 /// A document as DESIGN.md shows it, without the keys that came later; and one from the future keeps its keys.
