@@ -4,14 +4,18 @@
 //! tested here by the thousand; whatever acts, acts elsewhere and decides nothing.
 
 pub mod app;
+pub mod config;
 pub mod events;
 pub mod format;
 pub mod hook;
 pub mod ids;
 pub mod layout;
+pub mod powers;
 pub mod prepared;
 pub mod processes;
 pub mod release;
 pub mod rollforward;
 pub mod routes;
+pub mod suggest;
+pub mod template;
 pub mod time;

@@ -1,0 +1,280 @@
+//! From the text of a `jecloud.toml` to a [`Config`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::str::FromStr;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{Quoted, merge_conflict};
+use super::layer::{CloudLayer, Layer, ServerLayer};
+use super::section::{Document, Found, Section};
+use super::{Config, ConfigError, DEFAULT_GROUP, ProcessConfig, Provider, ServiceConfig, SourceText};
+use crate::ids::{AppName, Digest, EnvironmentName, InvalidId, ServerGroup};
+use crate::suggest::{did_you_mean, nearest};
+
+const TOP_KEYS: [&str; 7] = ["app", "cloud", "servers", "services", "processes", "env", "environments"];
+const ENVIRONMENT_KEYS: [&str; 5] = ["cloud", "servers", "services", "processes", "env"];
+const CLOUD_KEYS: [&str; 3] = ["provider", "region", "listen"];
+const SERVER_KEYS: [&str; 2] = ["count", "type"];
+/// Those that the host owns; all others are the hook's settings.
+const SERVICE_KEYS: [&str; 2] = ["hook", "on"];
+const PROCESS_KEYS: [&str; 3] = ["count", "health", "on"];
+
+/// More than this on purpose is rare, more by a slip is expensive.
+const MOST: u32 = 100;
+
+pub(super) fn config(text: &str, file: &str) -> Result<Config, Vec<ConfigError>> {
+    if let Some(marker) = merge_conflict(text) {
+        let message = "a merge left this marker: choose one side, and delete the markers".to_owned();
+        return Err(vec![ConfigError::new(file, text, marker, "", message)]);
+    }
+    let document = Document::new(file, text);
+    let table = document.parse();
+    let syntax = document.syntax_errors();
+    let read = read(&document, &table);
+    let is_fine = document.is_fine();
+    match read {
+        Some((app, base, environments)) if is_fine => {
+            let mut places = BTreeMap::new();
+            find_places(table.get_ref(), &mut Vec::new(), &mut places);
+            let source = SourceText { file: file.to_owned(), text: text.to_owned(), places };
+            Ok(Config { app, base, environments, source })
+        }
+        _ => Err(document.finish(&syntax)),
+    }
+}
+
+type Parts = (AppName, Layer, BTreeMap<EnvironmentName, Layer>);
+
+fn read(document: &Document<'_>, table: &Spanned<DeTable<'_>>) -> Option<Parts> {
+    let syntax_is_fine = document.is_fine();
+    let root = Section::root(document, table.get_ref());
+    root.refuse_others(&TOP_KEYS);
+    let app = root.parsed::<AppName>("app");
+    let (base, on) = layer(&root);
+    let groups = check_groups(&root, &base.servers, &[]);
+    check_on(&root, &on, &groups);
+    let mut environments = BTreeMap::new();
+    for (name, section) in root.named::<EnvironmentName>("environments", &ENVIRONMENT_KEYS) {
+        section.refuse_others(&ENVIRONMENT_KEYS);
+        let (over, on) = layer(&section);
+        let groups = check_groups(&section, &over.servers, &groups);
+        check_on(&section, &on, &groups);
+        environments.insert(name, over);
+    }
+    // A key that is nearly `app` was reported already, and a text that is no TOML may have meant to give it.
+    let is_misspelt = || root.entries().any(|(key, _)| nearest(key.value, TOP_KEYS) == Some("app"));
+    if syntax_is_fine && !root.has("app") && !is_misspelt() {
+        let message = "the app has no name: write `app = \"NAME\"` at the top".to_owned();
+        document.note(0..0, "app", message);
+    }
+    Some((app?.value, base, environments))
+}
+
+/// What is said here, and every `on` of it.
+fn layer(section: &Section<'_>) -> (Layer, Vec<Found<ServerGroup>>) {
+    let mut on = Vec::new();
+    let layer = Layer {
+        cloud: section.section("cloud").map(|section| cloud(&section)).unwrap_or_default(),
+        servers: each(section.named("servers", &SERVER_KEYS), server),
+        services: each(section.named("services", &SERVICE_KEYS), |section| service(section, &mut on)),
+        processes: each(section.named("processes", &PROCESS_KEYS), |section| process(section, &mut on)),
+        env: section.section("env").map(|section| env(&section)).unwrap_or_default(),
+    };
+    (layer, on)
+}
+
+fn each<K: Ord, V>(sections: BTreeMap<K, Section<'_>>, mut read: impl FnMut(&Section<'_>) -> V) -> BTreeMap<K, V> {
+    sections.into_iter().map(|(name, section)| (name, read(&section))).collect()
+}
+
+/// The group under `on`; that there is such a group is checked when all groups are known.
+fn on(section: &Section<'_>, all: &mut Vec<Found<ServerGroup>>) -> Option<ServerGroup> {
+    let found = section.parsed::<ServerGroup>("on")?;
+    let group = found.value.clone();
+    all.push(found);
+    Some(group)
+}
+
+fn cloud(section: &Section<'_>) -> CloudLayer {
+    section.refuse_others(&CLOUD_KEYS);
+    let provider = section.text("provider").and_then(|found| {
+        let provider = Provider::ALL.into_iter().find(|provider| provider.as_str() == found.value);
+        if provider.is_none() {
+            let nearest = did_you_mean(found.value, Provider::ALL.map(Provider::as_str));
+            let message = format!("is {}; it must be local, ec2 or ssh{nearest}", Quoted(found.value));
+            section.refuse(&found, &message);
+        }
+        provider
+    });
+    let region = section.text("region").and_then(|found| {
+        word(section, &found, "a region is lower-case letters, digits and hyphens, as in eu-west-1", |byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
+        })
+    });
+    CloudLayer { provider, region, listen: listen(section) }
+}
+
+/// One address or a list of them.
+fn listen(section: &Section<'_>) -> Option<Vec<SocketAddr>> {
+    let (_, value) = section.entry("listen")?;
+    let texts = if value.get_ref().is_str() { vec![section.text("listen")?] } else { section.texts("listen")? };
+    let addresses = texts.iter().filter_map(|found| {
+        let address = found.value.parse::<SocketAddr>().ok();
+        if address.is_none() {
+            let message = format!("is {}; it must be an address and a port, as in 0.0.0.0:80", Quoted(found.value));
+            section.refuse(found, &message);
+        }
+        address
+    });
+    Some(addresses.collect())
+}
+
+fn server(section: &Section<'_>) -> ServerLayer {
+    section.refuse_others(&SERVER_KEYS);
+    let machine_type = section.text("type").and_then(|found| {
+        word(section, &found, "a machine type is letters, digits, dots and hyphens, as in t4g.small", |byte| {
+            byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-'
+        })
+    });
+    ServerLayer { count: section.integer("count", 1..=MOST).map(|found| found.value), machine_type }
+}
+
+fn service(section: &Section<'_>, all_on: &mut Vec<Found<ServerGroup>>) -> ServiceConfig {
+    ServiceConfig {
+        hook: section.parsed::<HookDigest>("hook").map(|found| found.value.0),
+        on: on(section, all_on),
+        settings: section.json(&SERVICE_KEYS),
+    }
+}
+
+fn process(section: &Section<'_>, all_on: &mut Vec<Found<ServerGroup>>) -> ProcessConfig {
+    section.refuse_others(&PROCESS_KEYS);
+    let health = section.text("health").and_then(|found| {
+        let is_path = found.value.starts_with('/') && found.value.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        if !is_path {
+            let message = format!(
+                "is {}; it must be a path that begins with `/`, in ASCII, without spaces and `#`",
+                Quoted(found.value)
+            );
+            section.refuse(&found, &message);
+        }
+        is_path.then(|| found.value.to_owned())
+    });
+    ProcessConfig {
+        count: section.integer("count", 0..=MOST).map(|found| found.value),
+        health,
+        on: on(section, all_on),
+    }
+}
+
+fn env(section: &Section<'_>) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    for (key, value) in section.entries() {
+        if let Err(rule) = check_variable(key.value) {
+            section.refuse(&key, rule);
+            continue;
+        }
+        if let DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) = value.get_ref() {
+            let text = match value.get_ref() {
+                DeValue::Integer(number) => number.to_string(),
+                DeValue::Float(number) => number.to_string(),
+                other => other.as_bool().unwrap_or_default().to_string(),
+            };
+            let found = Found { value: (), span: value.span(), key: key.key };
+            section.refuse(&found, &format!("must be a string: write \"{text}\", with quotes"));
+            continue;
+        }
+        if let Some(text) = section.text(key.value) {
+            env.insert(key.value.to_owned(), text.value.to_owned());
+        }
+    }
+    env
+}
+
+/// What is wrong with the name of a variable, as what follows the name.
+fn check_variable(name: &str) -> Result<(), &'static str> {
+    let mut bytes = name.bytes();
+    let is_name = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !is_name {
+        return Err("is not the name of a variable: letters, digits and `_`, not beginning with a digit");
+    }
+    if name == "PORT" {
+        return Err("cannot be set: JeCloud chooses the port of every process, and tells it in `PORT`");
+    }
+    if name.starts_with("JECLOUD_") {
+        return Err("cannot be set: names that begin with `JECLOUD_` are set by JeCloud");
+    }
+    Ok(())
+}
+
+fn word(section: &Section<'_>, found: &Found<&str>, rule: &str, is_ok: impl Fn(u8) -> bool) -> Option<String> {
+    let is_word = !found.value.is_empty() && found.value.bytes().all(is_ok);
+    if !is_word {
+        section.refuse(found, &format!("is {}; {rule}", Quoted(found.value)));
+    }
+    is_word.then(|| found.value.to_owned())
+}
+
+/// The groups that are declared here and in what this is laid over. Notes it where nobody could tell on which of
+/// them things without an `on` run.
+fn check_groups(
+    section: &Section<'_>,
+    servers: &BTreeMap<ServerGroup, ServerLayer>,
+    below: &[ServerGroup],
+) -> Vec<ServerGroup> {
+    let mut groups: Vec<_> = below.to_vec();
+    groups.extend(servers.keys().filter(|name| !below.contains(name)).cloned());
+    let is_unclear = |groups: &[ServerGroup]| groups.len() > 1 && groups.iter().all(|g| g.as_str() != DEFAULT_GROUP);
+    if is_unclear(&groups) && !is_unclear(below) {
+        if let Some((span, _)) = section.entry("servers") {
+            let message = "of several groups of servers one must be called `app`: it runs what has no `on`";
+            section.refuse(&Found { value: (), span, key: "servers".to_owned() }, message);
+        }
+    }
+    groups
+}
+
+/// Notes every `on` that names no group.
+fn check_on(section: &Section<'_>, on: &[Found<ServerGroup>], groups: &[ServerGroup]) {
+    let known: Vec<&str> =
+        if groups.is_empty() { vec![DEFAULT_GROUP] } else { groups.iter().map(ServerGroup::as_str).collect() };
+    for found in on.iter().filter(|found| !known.contains(&found.value.as_str())) {
+        let name = &found.value;
+        let nearest = did_you_mean(name.as_str(), known.iter().copied());
+        section.refuse(found, &format!("is \"{name}\", but there is no [servers.{name}]{nearest}"));
+    }
+}
+
+/// `sha256:` and the digest, as `jecloud hook add` writes it.
+struct HookDigest(Digest);
+
+impl FromStr for HookDigest {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        const RULE: &str = "`sha256:` and 64 lower-case hex digits, as `jecloud hook add FILE` prints it";
+        text.strip_prefix("sha256:").and_then(|hex| hex.parse().ok()).map(Self).ok_or_else(|| InvalidId {
+            text: text.to_owned(),
+            kind: "hook",
+            rule: RULE,
+        })
+    }
+}
+
+/// Where the value of every key is; for a table, where its own key is.
+fn find_places(table: &DeTable<'_>, path: &mut Vec<String>, places: &mut BTreeMap<Vec<String>, Range<usize>>) {
+    for (key, value) in table.iter() {
+        path.push(key.get_ref().clone().into_owned());
+        let span = if value.get_ref().is_table() { key.span() } else { value.span() };
+        places.insert(path.clone(), span);
+        if let Some(table) = value.get_ref().as_table() {
+            find_places(table, path, places);
+        }
+        path.pop();
+    }
+}
