@@ -236,4 +236,6 @@ impl Config {
 }
 
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod tests;

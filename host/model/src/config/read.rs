@@ -33,7 +33,7 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config, Vec<ConfigError>>
     }
     let document = Document::new(file, text);
     let table = document.parse();
-    let syntax = document.syntax_errors();
+    let syntax = document.syntax();
     let read = read(&document, &table);
     let is_fine = document.is_fine();
     match read {
@@ -59,7 +59,11 @@ fn read(document: &Document<'_>, table: &Spanned<DeTable<'_>>) -> Option<Parts> 
     check_on(&root, &on, &groups);
     let mut environments = BTreeMap::new();
     for (name, section) in root.named::<EnvironmentName>("environments", &ENVIRONMENT_KEYS) {
-        section.refuse_others(&ENVIRONMENT_KEYS);
+        if let Some((span, _)) = section.entry("app") {
+            let found = Found { value: (), span, key: format!("environments.{name}.app") };
+            section.refuse(&found, "cannot be given here: the app has the same name in every environment");
+        }
+        section.refuse_others_but(&ENVIRONMENT_KEYS, &["app"]);
         let (over, on) = layer(&section);
         let groups = check_groups(&section, &over.servers, &groups);
         check_on(&section, &on, &groups);
@@ -232,8 +236,8 @@ fn check_groups(
     let is_unclear = |groups: &[ServerGroup]| groups.len() > 1 && groups.iter().all(|g| g.as_str() != DEFAULT_GROUP);
     if is_unclear(&groups) && !is_unclear(below) {
         if let Some((span, _)) = section.entry("servers") {
-            let message = "of several groups of servers one must be called `app`: it runs what has no `on`";
-            section.refuse(&Found { value: (), span, key: "servers".to_owned() }, message);
+            let message = "one of the groups of `servers` must be called `app`: it runs what has no `on`";
+            section.note(span, "servers", message.to_owned());
         }
     }
     groups

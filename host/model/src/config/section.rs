@@ -14,6 +14,12 @@ use super::error::{ConfigError, Quoted};
 use crate::ids::InvalidId;
 use crate::suggest::did_you_mean;
 
+/// How every message about the syntax begins, but those about keys that are given twice.
+const NOT_TOML: &str = "not TOML";
+
+/// A file with more is no TOML at all, and nobody reads on.
+const MOST_SYNTAX_ERRORS: usize = 50;
+
 /// A text that is being read, and what was found wrong with it so far.
 pub(crate) struct Document<'t> {
     file: &'t str,
@@ -30,18 +36,29 @@ impl<'t> Document<'t> {
     /// given.
     pub(crate) fn parse(&self) -> Spanned<DeTable<'t>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
-        for error in errors {
+        for error in errors.into_iter().take(MOST_SYNTAX_ERRORS) {
             let span = error.span().unwrap_or(0..0);
-            let message = match error.message() {
-                "duplicate key" => {
-                    let key = self.text.get(span.clone()).unwrap_or_default();
-                    format!("`{key}` is given twice")
-                }
-                other => format!("not TOML: {other}"),
-            };
+            let message = self.syntax_message(error.message(), &span);
             self.note(span, "", message);
         }
         table
+    }
+
+    /// The parser's message, or a better one where its own tells a person little.
+    fn syntax_message(&self, message: &str, span: &Range<usize>) -> String {
+        let line = self.text.get(span.start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let value = line.split('#').next().unwrap_or_default().trim();
+        if message == "duplicate key" {
+            format!("`{}` is given twice", self.text.get(span.clone()).unwrap_or_default())
+        } else if !message.starts_with("string values must be quoted") {
+            format!("{NOT_TOML}: {message}")
+        } else if value.is_empty() {
+            format!("{NOT_TOML}: a value is missing here")
+        } else if value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b',')) {
+            format!("{NOT_TOML}: a string needs quotes: \"{value}\"")
+        } else {
+            format!("{NOT_TOML}: a string needs quotes")
+        }
     }
 
     pub(crate) fn note(&self, span: Range<usize>, key: &str, message: String) {
@@ -53,34 +70,43 @@ impl<'t> Document<'t> {
         self.errors.borrow().is_empty()
     }
 
-    /// The lines about which something was noted.
-    fn lines(&self) -> Vec<usize> {
-        self.errors.borrow().iter().map(|error| error.line).collect()
+    /// What is wrong with the syntax; to be called before anything else is noted.
+    pub(crate) fn syntax(&self) -> Syntax {
+        let errors = self.errors.borrow();
+        let is_header = |error: &&ConfigError| {
+            let line = self.text.lines().nth(error.line - 1).unwrap_or_default();
+            line.trim_start().starts_with('[') && error.message.starts_with(NOT_TOML)
+        };
+        Syntax {
+            lines: errors.iter().map(|error| error.line).collect(),
+            broken_header: errors.iter().filter(is_header).map(|error| error.line).min(),
+        }
     }
 
-    /// Everything that was noted, by place. Of several notes about the syntax of one line only the first is kept:
-    /// the others follow from it; and so do notes about the meaning of a line whose syntax is wrong.
-    pub(crate) fn finish(self, syntax: &SyntaxErrors) -> Vec<ConfigError> {
+    /// Everything that was noted, by place.
+    ///
+    /// Of several notes about the syntax of one line only the first is kept, for the others follow from it. So do
+    /// notes about the meaning of a line whose syntax is wrong, and about what comes after a broken `[header]`,
+    /// since nobody knows which table that is in.
+    pub(crate) fn finish(self, syntax: &Syntax) -> Vec<ConfigError> {
         let mut errors = self.errors.into_inner();
-        let meaning = errors.split_off(syntax.count);
+        let meaning = errors.split_off(syntax.lines.len());
         errors.sort_by_key(|error| (error.line, error.column));
         errors.dedup_by_key(|error| error.line);
-        errors.extend(meaning.into_iter().filter(|error| !syntax.lines.contains(&error.line)));
+        errors.extend(meaning.into_iter().filter(|error| {
+            !syntax.lines.contains(&error.line) && syntax.broken_header.is_none_or(|line| error.line < line)
+        }));
         errors.sort_by_key(|error| (error.line, error.column));
         errors
     }
-
-    /// To be called when nothing but syntax was looked at.
-    pub(crate) fn syntax_errors(&self) -> SyntaxErrors {
-        let lines = self.lines();
-        SyntaxErrors { count: lines.len(), lines }
-    }
 }
 
-/// The notes about the syntax.
-pub(crate) struct SyntaxErrors {
-    count: usize,
+/// What is wrong with the syntax of a text.
+pub(crate) struct Syntax {
+    /// One for each note.
     lines: Vec<usize>,
+    /// The first line that was meant to be a `[header]` and is none.
+    broken_header: Option<usize>,
 }
 
 /// A value, where it is, and the dotted key it is found under.
@@ -107,6 +133,11 @@ impl<'a> Section<'a> {
     /// Notes that a value that was found here is wrong. `message` follows its key: `` `count` must be … ``.
     pub(crate) fn refuse<T>(&self, found: &Found<T>, message: &str) {
         self.document.note(found.span.clone(), &found.key, format!("`{}` {message}", found.key));
+    }
+
+    /// Notes that something is wrong with a key of this table.
+    pub(crate) fn note(&self, span: Range<usize>, name: &str, message: String) {
+        self.document.note(span, &self.dotted(name), message);
     }
 
     /// Whether the key is there, whatever its value is.
@@ -138,7 +169,13 @@ impl<'a> Section<'a> {
 
     /// Notes every key that is not one of these.
     pub(crate) fn refuse_others(&self, known: &[&str]) {
-        for (key, _) in self.entries().filter(|(key, _)| !known.contains(&key.value)) {
+        self.refuse_others_but(known, &[]);
+    }
+
+    /// As `refuse_others`, but says nothing about keys that were refused with a message of their own.
+    pub(crate) fn refuse_others_but(&self, known: &[&str], refused: &[&str]) {
+        let is_other = |name| !known.contains(&name) && !refused.contains(&name);
+        for (key, _) in self.entries().filter(|(key, _)| is_other(key.value)) {
             let nearest = did_you_mean(key.value, known.iter().copied());
             let place = if self.path.is_empty() { String::new() } else { format!(" in {}", self.title()) };
             let help = if key.value.starts_with("x-") {

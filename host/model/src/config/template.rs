@@ -79,11 +79,14 @@ pub fn app_name_from_directory(name: &str) -> AppName {
     }
     plain.truncate(31);
     let plain = plain.trim_end_matches('-');
-    // `sys` is the one name that is reserved.
-    [plain, &format!("app-{plain}"), "app"]
+    if plain.is_empty() {
+        return "app".parse().expect("`app` is a valid app name");
+    }
+    // The second is for the one name that is reserved.
+    [plain, &format!("app-{plain}")]
         .into_iter()
         .find_map(|name| name.parse().ok())
-        .expect("`app` is a valid app name")
+        .expect("a name made of the allowed characters is valid")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is read from a `jecloud.toml`, and what a person is told when it is wrong.
+//! Tests of what is read from a `jecloud.toml`.
 
 use proptest::prelude::*;
 
@@ -7,21 +7,6 @@ use super::*;
 fn environment(text: &str, name: &str) -> EnvironmentConfig {
     let config = Config::parse(text, "jecloud.toml").unwrap_or_else(|errors| panic!("{errors:#?}"));
     config.environment(&name.parse().unwrap())
-}
-
-/// The errors of a text, one a line.
-fn errors(text: &str) -> String {
-    let errors = Config::parse(text, "jecloud.toml").map(|config| config.environment(&EnvironmentName::production()));
-    let errors = errors.expect_err("the text was accepted");
-    assert!(!errors.is_empty());
-    errors.iter().map(|error| format!("{error}\n")).collect()
-}
-
-/// Every text has exactly this one error.
-fn check(cases: &[(&str, &str)]) {
-    for (text, expected) in cases {
-        assert_eq!(errors(text).trim_end(), *expected, "of\n{text}");
-    }
 }
 
 const WHOLE: &str = r#"
@@ -70,54 +55,158 @@ cloud.listen = ["0.0.0.0:80", "[::1]:8080"]
 
 #[test]
 fn the_whole_of_it() {
-    insta::assert_json_snapshot!(environment(WHOLE, "production"), @"");
+    let production = serde_json::json!({
+        "app": "guestbook",
+        "cloud": {"provider": "ec2", "region": "eu-west-1"},
+        "servers": {"app": {"count": 2, "type": "t4g.small"}, "db": {"count": 1, "type": "t4g.medium"}},
+        "services": {
+            "runtime": {"settings": {"version": "22"}},
+            "database": {"on": "db", "settings": {
+                "version": "7.0",
+                "journal": {
+                    "commit-interval-ms": 100, "ratio": 0.5, "sync": true, "since": "2026-01-02", "hosts": ["a", "b"],
+                },
+            }},
+            "clock": {"hook": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+        },
+        "processes": {"web": {"count": 2, "health": "/up"}, "release_worker": {"count": 0}},
+        "env": {"LOG_LEVEL": "info", "_EMPTY": ""},
+    });
+    let config = environment(WHOLE, "production");
+    assert_eq!(serde_json::to_value(&config).unwrap(), production);
+    assert_eq!(serde_json::from_value::<EnvironmentConfig>(production).unwrap(), config);
 }
 
 #[test]
 fn an_environment_is_laid_over() {
-    insta::assert_json_snapshot!(environment(WHOLE, "staging"), @"");
+    let mut expected = environment(WHOLE, "production");
+    expected.servers.get_mut(&"app".parse().unwrap()).unwrap().count = 1;
+    expected.env.insert("LOG_LEVEL".to_owned(), "debug".to_owned());
+    let database = expected.services.get_mut(&"database".parse().unwrap()).unwrap();
+    database.settings["journal"]["hosts"] = serde_json::json!(["c"]);
+    expected.cloud.listen = vec!["0.0.0.0:80".parse().unwrap(), "[::1]:8080".parse().unwrap()];
+    assert_eq!(environment(WHOLE, "staging"), expected);
 }
 
 #[test]
-fn kinds() {
-    println!("{}", errors(r#"
-app = "Guest book"
-[cloud]
-provider = "aws"
-region = "EU west"
-listen = ["80"]
-[cloud.x]
-[servers]
-count = 2
-[servers.app]
-count = 0
-cuont = 3
-type = ""
-[services]
-runtime = "22"
-[services.a_b]
-[services.database]
-on = "bd"
-hook = "./database.wasm"
-ratio = nan
-[processes.web]
-count = "2"
-health = "up"
-[processes.Web]
-[processes.worker]
-count = 101
-health = 3
-replicas = 2
-[env]
-PORT = "80"
-JECLOUD_APP = "x"
-WORKERS = 4
-"A B" = "x"
-x-y = "z"
-A = ["x"]
-[environments.staging]
-app = "y"
-env = 3
-processes.web.hea = "/"
-"#));
+fn the_name_is_enough() {
+    let expected = serde_json::json!({
+        "app": "x", "cloud": {"provider": "local"}, "servers": {"app": {"count": 1}},
+        "services": {}, "processes": {}, "env": {},
+    });
+    let config = environment("app = 'x'", "production");
+    assert_eq!(serde_json::to_value(&config).unwrap(), expected);
+    assert_eq!(config.group(None).as_str(), "app");
+}
+
+#[test]
+fn things_without_on_run_on_app_or_the_only_group() {
+    let group = |servers: &str| {
+        let config = environment(&format!("app = 'x'\n{servers}"), "production");
+        config.group(None).to_string()
+    };
+    assert_eq!(group("servers.web.count = 2"), "web");
+    assert_eq!(group("servers.alpha.count = 2\nservers.app = {}"), "app");
+    let config = environment("app = 'x'\nservers = { app = {}, db = {} }\nprocesses.web.on = 'db'", "production");
+    let web = &config.processes[&"web".parse().unwrap()];
+    assert_eq!(config.group(web.on.as_ref()).as_str(), "db");
+}
+
+#[test]
+fn tables_that_begin_with_x_are_ignored_at_every_level() {
+    let text = "
+        app = 'x'
+        [x-notes]
+        anything = { goes = 1 }
+        [[x-list]]
+        [servers.x-old]
+        size = 3
+        [servers.app.x-notes]
+        [services.clock]
+        zone = 'UTC'
+        [services.clock.x-notes]
+        [processes.web.x-notes]
+        [env.x-notes]
+        [cloud.x-notes]
+        [environments.x-old]
+        who = 'knows'
+        [environments.staging.x-notes]
+    ";
+    let config = environment(text, "staging");
+    let mut expected = environment("app = 'x'\n[servers.app]\n[processes.web]\n[services.clock]", "staging");
+    let clock = expected.services.get_mut(&"clock".parse().unwrap()).unwrap();
+    clock.settings.insert("zone".to_owned(), "UTC".into());
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn others_can_point_at_a_value() {
+    let text = "app = 'x'\n[services.clock]\nzone = 3\n[environments.staging]\nservices.clock.zone = 4\n";
+    let config = Config::parse(text, "jecloud.toml").unwrap();
+    let place = |name: &str, path: &[&str]| {
+        let error = config.error_at(&name.parse().unwrap(), path, "wrong".to_owned());
+        format!("{}:{} {}", error.line, error.column, error.key)
+    };
+    assert_eq!(place("production", &["services", "clock", "zone"]), "3:8 services.clock.zone");
+    assert_eq!(place("staging", &["services", "clock", "zone"]), "5:23 environments.staging.services.clock.zone");
+    assert_eq!(place("production", &["services", "clock", "missing"]), "2:11 services.clock");
+    assert_eq!(place("production", &["services", "clock", "zone", "0"]), "3:8 services.clock.zone");
+    assert_eq!(place("production", &["elsewhere"]), "1:1 elsewhere");
+    assert_eq!(place("production", &[]), "1:1 ");
+}
+
+#[test]
+fn a_misspelt_environment_is_noticed_only_near_a_declared_one() {
+    let config = Config::parse("app = 'x'\n[environments.staging]\n", "jecloud.toml").unwrap();
+    let hint = |name: &str| config.unknown_environment_hint(&name.parse().unwrap()).map(|name| name.to_string());
+    assert_eq!(hint("stagin").as_deref(), Some("staging"));
+    assert_eq!(hint("prod").as_deref(), Some("production"));
+    assert_eq!(hint("staging"), None);
+    assert_eq!(hint("production"), None);
+    assert_eq!(hint("pull-12"), None);
+    assert_eq!(config.environment(&"pull-12".parse().unwrap()), config.environment(&EnvironmentName::production()));
+}
+
+/// Pieces that texts of this kind are made of, so that chance meets more than the first error.
+fn piece() -> impl Strategy<Value = String> {
+    const WORDS: &str = "app cloud servers services processes env environments staging web count health on type \
+        provider listen x-y hook = = . [ ] [[ ]] { } , 'x' \"/\" \"\"\" ''' 1 -1 1e9 0x nan true 2026-01-01 # \\ ä";
+    let words = WORDS.split_whitespace().chain(["\n", "\n", "\r\n", "\t", "\u{feff}", "\0", "<<<<<<< "]);
+    let word = prop::sample::select(words.collect::<Vec<_>>());
+    prop_oneof![9 => word.prop_map(str::to_owned), 1 => ".{0,3}"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever the text is, it is read, or at least one error says why not, at a place within it.
+    #[test]
+    fn any_text_is_read_or_refused(pieces in prop::collection::vec(piece(), 0..40)) {
+        let text = pieces.concat();
+        match Config::parse(&text, "jecloud.toml") {
+            Ok(config) => {
+                config.environment(&EnvironmentName::production());
+            }
+            Err(errors) => {
+                prop_assert!(!errors.is_empty());
+                for error in &errors {
+                    prop_assert!(error.line <= text.matches('\n').count() + 1);
+                    prop_assert_eq!(error.snippet().lines().count(), 3);
+                    prop_assert!(!error.to_string().contains(char::is_control), "{error:?}");
+                }
+                prop_assert!(errors.is_sorted_by_key(|error| (error.line, error.column)));
+            }
+        }
+    }
+}
+
+/// Fails (by taking minutes) without a bound on the number of errors that are looked at.
+#[test]
+fn a_file_that_is_no_toml_is_refused_quickly() {
+    let text = "this is a letter, not TOML\n".repeat(50_000);
+    let errors = Config::parse(&text, "jecloud.toml").unwrap_err();
+    assert!(errors.len() <= 50);
+    let deep = format!("app = {}", "[".repeat(100_000));
+    let errors = Config::parse(&deep, "jecloud.toml").unwrap_err();
+    assert!(errors[0].message.starts_with("not TOML"), "{errors:?}");
 }
