@@ -1,0 +1,20 @@
+//! The cloud of one app: the document that says what is wanted, its changes, and the planner of its roll-forward.
+//!
+//! The document is one object in an object store, written by compare-and-swap (`jecloud_cloud`). [`apply`] is what
+//! every write does; [`plan`] compares the document with what was seen and says what comes next. Both are pure.
+
+mod conclude;
+mod operation;
+mod plan;
+mod server;
+mod state;
+
+pub use operation::{Change, Operation, Rejected, apply};
+pub use plan::{
+    CloudStep, KEEP_OBJECTS, KEEP_OBJECTS_FOR, Objects, Place, SeenCloud, SeenEnvironment, SeenServer, UPLOAD_GRACE,
+    plan,
+};
+pub use server::{LONGEST_BACK_OFF, ServerName, ServerRecord, Trouble, back_off};
+pub use state::{
+    CloudState, EnvironmentState, InvalidState, KEPT_OPERATIONS, KEPT_RELEASES, RecordedRelease, ReleaseOutcome,
+};
