@@ -6,11 +6,14 @@
 pub mod app;
 pub mod cloud;
 pub mod config;
+pub mod deploy_plan;
 pub mod events;
 pub mod format;
+pub mod glob;
 pub mod hook;
 pub mod ids;
 pub mod layout;
+pub mod lock;
 pub mod powers;
 pub mod prepared;
 pub mod processes;

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use error::ConfigError;
+pub(crate) use error::merge_conflict;
 use section::dotted;
+pub(crate) use section::{Document, Ignored, Section};
 pub use template::{Detected, app_name_from_directory, template};
 
 use crate::ids::{AppName, Digest, EnvironmentName, ProcessName, ServerGroup, ServiceName};

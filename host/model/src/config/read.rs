@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Quoted, merge_conflict};
 use super::layer::{CloudLayer, Layer, ServerLayer};
-use super::section::{Document, Found, Section};
+use super::section::{Document, Found, Ignored, Section};
 use super::{Config, ConfigError, DEFAULT_GROUP, ProcessConfig, Provider, ServiceConfig, SourceText};
 use crate::ids::{AppName, Digest, EnvironmentName, InvalidId, ServerGroup};
 use crate::suggest::{did_you_mean, nearest};
@@ -31,7 +31,7 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config, Vec<ConfigError>>
         let message = "a merge left this marker: choose one side, and delete the markers".to_owned();
         return Err(vec![ConfigError::new(file, text, marker, "", message)]);
     }
-    let document = Document::new(file, text);
+    let document = Document::new(file, text, Ignored::XTables);
     let table = document.parse();
     let syntax = document.syntax();
     let read = read(&document, &table);
@@ -125,7 +125,7 @@ fn cloud(section: &Section<'_>) -> CloudLayer {
 /// One address or a list of them.
 fn listen(section: &Section<'_>) -> Option<Vec<SocketAddr>> {
     let (_, value) = section.entry("listen")?;
-    let texts = if value.get_ref().is_str() { vec![section.text("listen")?] } else { section.texts("listen")? };
+    let texts = if value.get_ref().is_str() { vec![section.text("listen")?] } else { section.texts("listen") };
     let addresses = texts.iter().filter_map(|found| {
         let address = found.value.parse::<SocketAddr>().ok();
         if address.is_none() {
@@ -234,11 +234,10 @@ fn check_groups(
     let mut groups: Vec<_> = below.to_vec();
     groups.extend(servers.keys().filter(|name| !below.contains(name)).cloned());
     let is_unclear = |groups: &[ServerGroup]| groups.len() > 1 && groups.iter().all(|g| g.as_str() != DEFAULT_GROUP);
-    if is_unclear(&groups) && !is_unclear(below) {
-        if let Some((span, _)) = section.entry("servers") {
-            let message = "one of the groups of `servers` must be called `app`: it runs what has no `on`";
-            section.note(span, "servers", message.to_owned());
-        }
+    let is_new = is_unclear(&groups) && !is_unclear(below);
+    if let Some((span, _)) = section.entry("servers").filter(|_| is_new) {
+        let message = "one of the groups of `servers` must be called `app`: it runs what has no `on`";
+        section.note(span, "servers", message.to_owned());
     }
     groups
 }

@@ -24,12 +24,22 @@ const MOST_SYNTAX_ERRORS: usize = 50;
 pub(crate) struct Document<'t> {
     file: &'t str,
     text: &'t str,
+    ignored: Ignored,
     errors: RefCell<Vec<ConfigError>>,
 }
 
+/// What is passed over when a table is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ignored {
+    /// Every key means something.
+    Nothing,
+    /// `[x-anything]`: a place for a person's or another program's notes, and for TOML that is meant to be copied.
+    XTables,
+}
+
 impl<'t> Document<'t> {
-    pub(crate) fn new(file: &'t str, text: &'t str) -> Self {
-        Self { file, text, errors: RefCell::new(Vec::new()) }
+    pub(crate) fn new(file: &'t str, text: &'t str, ignored: Ignored) -> Self {
+        Self { file, text, ignored, errors: RefCell::new(Vec::new()) }
     }
 
     /// The table that the text is. Where the syntax is wrong, that is noted, and what could be made of the rest is
@@ -123,16 +133,23 @@ pub(crate) struct Section<'a> {
     table: &'a DeTable<'a>,
     /// `processes.web`; empty for the whole text.
     path: String,
+    /// Where it begins.
+    span: Range<usize>,
 }
 
 impl<'a> Section<'a> {
     pub(crate) fn root(document: &'a Document<'a>, table: &'a DeTable<'a>) -> Self {
-        Self { document, table, path: String::new() }
+        Self { document, table, path: String::new(), span: 0..0 }
     }
 
     /// Notes that a value that was found here is wrong. `message` follows its key: `` `count` must be … ``.
     pub(crate) fn refuse<T>(&self, found: &Found<T>, message: &str) {
         self.document.note(found.span.clone(), &found.key, format!("`{}` {message}", found.key));
+    }
+
+    /// Where the table begins.
+    pub(crate) fn span(&self) -> Range<usize> {
+        self.span.clone()
     }
 
     /// Notes that something is wrong with a key of this table.
@@ -152,15 +169,16 @@ impl<'a> Section<'a> {
 
     /// All keys but those of ignored tables, with their places.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Found<&'a str>, &'a Spanned<DeValue<'a>>)> {
-        self.table.iter().filter(|(key, value)| !is_ignored(key.get_ref(), value.get_ref())).map(|(key, value)| {
+        let is_ignored = |name: &str, value| self.document.ignored == Ignored::XTables && is_x_table(name, value);
+        self.table.iter().filter(move |(key, value)| !is_ignored(key.get_ref(), value.get_ref())).map(|(key, value)| {
             let name: &'a str = key.get_ref();
             (Found { value: name, span: key.span(), key: self.dotted(name) }, value)
         })
     }
 
-    /// `[processes.web]`, or what stands for it at the top of a file.
-    fn title(&self) -> String {
-        if self.path.is_empty() { "the file".to_owned() } else { format!("[{}]", self.path) }
+    /// The dotted keys of all that are not one of these.
+    pub(crate) fn others(&self, known: &[&str]) -> Vec<String> {
+        self.entries().filter(|(key, _)| !known.contains(&key.value)).map(|(key, _)| key.key).collect()
     }
 
     fn dotted(&self, name: &str) -> String {
@@ -177,7 +195,7 @@ impl<'a> Section<'a> {
         let is_other = |name| !known.contains(&name) && !refused.contains(&name);
         for (key, _) in self.entries().filter(|(key, _)| is_other(key.value)) {
             let nearest = did_you_mean(key.value, known.iter().copied());
-            let place = if self.path.is_empty() { String::new() } else { format!(" in {}", self.title()) };
+            let place = if self.path.is_empty() { String::new() } else { format!(" in [{}]", self.path) };
             let help = if key.value.starts_with("x-") {
                 "; of keys that begin with `x-` only tables are ignored".to_owned()
             } else if nearest.is_empty() {
@@ -252,35 +270,41 @@ impl<'a> Section<'a> {
         Some(Found { value, span: found.span, key: found.key })
     }
 
+    /// The items of the list under a key, of which `expected` says what they are: `strings`.
+    fn list(&self, name: &str, expected: &str) -> impl Iterator<Item = (String, &'a Spanned<DeValue<'a>>)> {
+        let list = self.value(name, &format!("a list of {expected}"), DeValue::as_array);
+        list.into_iter().flat_map(|list| {
+            let keyed = move |(n, item)| (format!("{}[{n}]", list.key), item);
+            list.value.iter().enumerate().map(keyed)
+        })
+    }
+
     /// The strings of the list under a key.
-    pub(crate) fn texts(&self, name: &str) -> Option<Vec<Found<&'a str>>> {
-        let list = self.value(name, "a list of strings", DeValue::as_array)?;
-        Some(
-            list.value
-                .iter()
-                .enumerate()
-                .filter_map(|(n, item)| self.check(format!("{}[{n}]", list.key), item, "a string", DeValue::as_str))
-                .collect(),
-        )
+    pub(crate) fn texts(&self, name: &str) -> Vec<Found<&'a str>> {
+        let items = self.list(name, "strings");
+        items.filter_map(|(key, item)| self.check(key, item, "a string", DeValue::as_str)).collect()
+    }
+
+    /// The ports of the list under a key.
+    pub(crate) fn ports(&self, name: &str) -> Vec<u16> {
+        let port = |value: &DeValue<'_>| value.as_integer()?.as_str().parse().ok();
+        let items = self.list(name, "ports");
+        items.filter_map(|(key, item)| Some(self.check(key, item, "a port", port)?.value)).collect()
     }
 
     /// The tables of the list under a key.
-    pub(crate) fn sections(&self, name: &str) -> Option<Vec<Section<'a>>> {
-        let list = self.value(name, "a list of tables", DeValue::as_array)?;
-        Some(
-            list.value
-                .iter()
-                .enumerate()
-                .filter_map(|(n, item)| self.check(format!("{}[{n}]", list.key), item, "a table", DeValue::as_table))
-                .map(|found| Section { document: self.document, table: found.value, path: found.key })
-                .collect(),
-        )
+    pub(crate) fn sections(&self, name: &str) -> Vec<Section<'a>> {
+        let items = self.list(name, "tables");
+        items
+            .filter_map(|(key, item)| self.check(key, item, "a table", DeValue::as_table))
+            .map(|found| Section { document: self.document, table: found.value, path: found.key, span: found.span })
+            .collect()
     }
 
     /// The table under a key.
     pub(crate) fn section(&self, name: &str) -> Option<Section<'a>> {
         let found = self.value(name, "a table", DeValue::as_table)?;
-        Some(Section { document: self.document, table: found.value, path: found.key })
+        Some(Section { document: self.document, table: found.value, path: found.key, span: found.span })
     }
 
     /// All tables of the table under a key, by their names: `[servers.NAME]`. `keys` are those of such a table, for
@@ -305,7 +329,7 @@ impl<'a> Section<'a> {
             };
             match key.value.parse::<T>() {
                 Ok(id) => {
-                    tables.insert(id, Section { document: self.document, table, path: key.key });
+                    tables.insert(id, Section { document: self.document, table, path: key.key, span: key.span });
                 }
                 Err(error) => {
                     let message = format!("{} is not a valid {}: {}", Quoted(key.value), error.kind, error.rule);
@@ -356,9 +380,8 @@ impl<'a> Section<'a> {
     }
 }
 
-/// `x-anything = { … }`: a place for a person's or another program's notes, and for TOML that is meant to be
-/// copied.
-fn is_ignored(name: &str, value: &DeValue<'_>) -> bool {
+/// `[x-anything]` or `[[x-anything]]`.
+fn is_x_table(name: &str, value: &DeValue<'_>) -> bool {
     let is_tables = |value: &DeValue<'_>| {
         value.as_array().is_some_and(|items| {
             let mut items = items.iter().peekable();

@@ -38,11 +38,8 @@ pub fn template(app: &AppName, detected: &[Detected]) -> String {
     );
     for Detected { service, because } in detected {
         let because: String = because.chars().filter(|c| !c.is_control()).collect();
-        let _ = write!(
-            text,
-            "[services.{service}]{}# found: {because}\n",
-            " ".repeat(18_usize.saturating_sub(service.as_str().len()).max(1))
-        );
+        let header = format!("[services.{service}]");
+        let _ = writeln!(text, "{header:<30} # found: {because}");
     }
     text.push_str(
         "\n\
