@@ -1,0 +1,66 @@
+//! The front's log: starts, stops and failures. Never a path, a query or a header field: those can hold secrets.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use jecloud_disk::log::RotatingLog;
+use jecloud_disk::{DiskError, durable};
+use jecloud_model::layout::ServerRoot;
+use jecloud_model::time::Timestamp;
+
+/// One file of it: weeks of a front that has little to say.
+const MOST_BYTES: u64 = 1 << 20;
+/// Files, the one that is written included.
+const FILES: u32 = 3;
+
+/// Lines within [`PERIOD`]; more are counted, not written. What fails fails for every request.
+const MOST_LINES: u32 = 50;
+/// See [`MOST_LINES`].
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// `sys/logs/front.log`, for all threads.
+#[derive(Debug)]
+pub(crate) struct Log(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: RotatingLog,
+    begin: Instant,
+    lines: u32,
+}
+
+impl Log {
+    pub(crate) fn open(root: &ServerRoot) -> Result<Self, DiskError> {
+        let path = root.system_log("front");
+        if let Some(directory) = path.parent() {
+            durable::create_dirs(directory, 0o755)?;
+        }
+        let file = RotatingLog::open(&path, MOST_BYTES, FILES)?;
+        Ok(Self(Mutex::new(Inner { file, begin: Instant::now(), lines: 0 })))
+    }
+
+    /// Writes one line, with the time before it. A log that cannot be written must not stop the front.
+    pub(crate) fn line(&self, text: &str) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.begin.elapsed() >= PERIOD {
+            let left_out = inner.lines.saturating_sub(MOST_LINES);
+            if left_out > 0 {
+                inner.write(&format!("{left_out} more lines in {PERIOD:?} were left out"));
+            }
+            inner.begin = Instant::now();
+            inner.lines = 0;
+        }
+        inner.lines += 1;
+        if inner.lines <= MOST_LINES {
+            inner.write(text);
+        }
+    }
+}
+
+impl Inner {
+    fn write(&mut self, text: &str) {
+        let now = Timestamp::from_system(SystemTime::now());
+        // There is nobody to tell.
+        let _ = self.file.append_line(&format!("{now} {text}"));
+    }
+}

@@ -1,0 +1,233 @@
+//! The threads that serve connections. Each has a runtime of its own: a connection, its requests and the connections
+//! to backends that they use stay on one thread, and nothing is handed from core to core on the way.
+
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+
+use crate::headers::Client;
+use crate::log::Log;
+use crate::proxy;
+use crate::router::Router;
+
+/// How long requests in flight may still take when the front is told to stop.
+pub(crate) const GRACE: Duration = Duration::from_secs(30);
+
+/// How long a client may take to send a request's header fields, from when the connection was opened or the previous
+/// response was complete. So it is also how long an idle connection is kept: nginx keeps them for as long.
+const HEADER_LIMIT: Duration = Duration::from_secs(75);
+
+/// Header fields of a request. hyper answers 431 to more.
+const MOST_HEADERS: usize = 100;
+/// Bytes of a request's header fields and first line. Node.js accepts 16 KiB, so nothing is lost by this.
+const LARGEST_HEADER: u32 = 64 * 1024;
+/// How much of a body is in the front's memory at a time, per connection and direction.
+const BUFFER: usize = 64 * 1024;
+/// Requests at the same time on one HTTP/2 connection.
+const MOST_STREAMS: u32 = 200;
+
+/// The beginning of HTTP/2's preface. No method of HTTP/1.1 begins like this.
+const PREFACE: &[u8] = b"PRI";
+/// Between two looks at a connection that has begun with less than [`PREFACE`].
+const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Not at all.
+    Serving,
+    /// Responses say that the connection ends with them.
+    Closing,
+    /// Connections without a request are closed.
+    Closed,
+}
+
+/// What the requests of one thread share.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// From 0.
+    pub(crate) number: usize,
+    pub(crate) router: Arc<Router>,
+    pub(crate) log: Arc<Log>,
+    closing: AtomicBool,
+    connections: AtomicUsize,
+    /// Told when the last connection has ended.
+    empty: Notify,
+}
+
+/// A client's connection on its way to a worker, counted as one of that worker's.
+pub(crate) struct Accepted {
+    stream: StdTcpStream,
+    peer: SocketAddr,
+    counted: Counted,
+}
+
+struct Counted(Arc<Worker>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if self.0.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.empty.notify_one();
+        }
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(number: usize, router: Arc<Router>, log: Arc<Log>) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            router,
+            log,
+            closing: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+            empty: Notify::new(),
+        })
+    }
+
+    /// Client connections that it has.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// From now on, connections end with the response of the request that comes next.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection as this worker's. The stream must not block.
+    pub(crate) fn admit(self: &Arc<Self>, stream: StdTcpStream, peer: SocketAddr) -> Accepted {
+        self.connections.fetch_add(1, Ordering::SeqCst);
+        Accepted { stream, peer, counted: Counted(Arc::clone(self)) }
+    }
+
+    /// Serves what comes through `accepted` until that is closed, then waits for the connections to end, [`GRACE`]
+    /// at most. Upgraded connections do not count there: nothing tells when they end by themselves.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        mut accepted: mpsc::UnboundedReceiver<Accepted>,
+        phase: watch::Receiver<Phase>,
+    ) {
+        let protocols = Arc::new(Protocols::new());
+        while let Some(accepted) = accepted.recv().await {
+            tokio::spawn(serve(accepted, Arc::clone(&protocols), phase.clone()));
+        }
+        let end = Instant::now() + GRACE;
+        while self.connections() > 0 {
+            if tokio::time::timeout_at(end, self.empty.notified()).await.is_err() {
+                self.log.line(&format!("stopping: {} connections cut after {GRACE:?}", self.connections()));
+                return;
+            }
+        }
+    }
+}
+
+/// The settings of the protocols.
+struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl Protocols {
+    fn new() -> Self {
+        let mut http1 = http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).max_headers(MOST_HEADERS).max_buf_size(BUFFER);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_header_list_size(LARGEST_HEADER)
+            .max_concurrent_streams(MOST_STREAMS)
+            .max_send_buf_size(BUFFER)
+            .keep_alive_interval(HEADER_LIMIT);
+        Self { http1, http2 }
+    }
+}
+
+/// One client's connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) client: Client,
+}
+
+async fn serve(accepted: Accepted, protocols: Arc<Protocols>, phase: watch::Receiver<Phase>) {
+    let Accepted { stream, peer, counted } = accepted;
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let is_http2 = tokio::select! {
+        is_http2 = speaks_http2(&stream) => is_http2,
+        () = reached(phase.clone(), Phase::Closed) => return,
+    };
+    let session = Arc::new(Session { worker: Arc::clone(&counted.0), client: proxy::client_of(peer) });
+    let service = service_fn(move |request| {
+        let session = Arc::clone(&session);
+        async move { Ok::<_, std::convert::Infallible>(proxy::answer(&session, request).await) }
+    });
+    let io = TokioIo::new(stream);
+    // Errors of client connections are everyday life: clients go away.
+    match is_http2 {
+        Some(true) => {
+            let connection = protocols.http2.serve_connection(io, service);
+            // HTTP/2 tells its clients which request is the last, so nothing is lost by doing it at once.
+            let _ = finish(connection, http2::Connection::graceful_shutdown, reached(phase, Phase::Closing)).await;
+        }
+        Some(false) => {
+            let connection = protocols.http1.serve_connection(io, service).with_upgrades();
+            let shutdown = http1::UpgradeableConnection::graceful_shutdown;
+            let _ = finish(connection, shutdown, reached(phase, Phase::Closed)).await;
+        }
+        None => {}
+    }
+}
+
+/// Drives a connection to its end, and asks it to end when `stop` does.
+async fn finish<C: Future>(
+    connection: C,
+    shutdown: impl FnOnce(Pin<&mut C>),
+    stop: impl Future<Output = ()>,
+) -> C::Output {
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        output = connection.as_mut() => return output,
+        () = stop => shutdown(connection.as_mut()),
+    }
+    connection.await
+}
+
+async fn reached(mut phase: watch::Receiver<Phase>, wanted: Phase) {
+    // An error means that the sender is gone, which is the end, too.
+    let _ = phase.wait_for(|phase| *phase >= wanted).await;
+}
+
+/// Looks at the first bytes without taking them; none for a connection that ends before, or says nothing.
+async fn speaks_http2(stream: &TcpStream) -> Option<bool> {
+    let looking = async {
+        let mut bytes = [0_u8; PREFACE.len()];
+        loop {
+            let seen = match stream.peek(&mut bytes).await {
+                Ok(0) | Err(_) => return None,
+                Ok(count) => &bytes[..count],
+            };
+            if seen == PREFACE {
+                return Some(true);
+            }
+            if !PREFACE.starts_with(seen) {
+                return Some(false);
+            }
+            tokio::time::sleep(PREFACE_PAUSE).await;
+        }
+    };
+    tokio::time::timeout(HEADER_LIMIT, looking).await.ok().flatten()
+}
