@@ -21,5 +21,6 @@ pub mod release;
 pub mod rollforward;
 pub mod routes;
 pub mod suggest;
+pub mod supervise;
 pub mod template;
 pub mod time;
