@@ -68,6 +68,17 @@ impl RotatingLog {
         Ok(())
     }
 
+    /// The file that has the name now, for a process that writes to it by itself. Such writes are not rotated: only
+    /// for what writes little, or ends.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::DiskError::Io`].
+    pub fn file(&mut self) -> Result<File> {
+        self.make_room(0)?;
+        self.file.try_clone().map_err(at("open the log", &self.path))
+    }
+
     /// Appends one line; line breaks in it become spaces.
     ///
     /// # Errors

@@ -4,6 +4,9 @@
 //! follows a link below the path that it is given: every step goes from an open directory to a name in it.
 
 mod walk;
+mod within;
+
+pub use within::{files, read_within};
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -63,6 +66,19 @@ fn copy_and_name(from: &Path, unfinished: &Path, to: &Path, owner: Option<Owner>
     fault::point("copy.sync-parent").map_err(at("sync the directory of", to))?;
     durable::sync_dir(parent_of(to))?;
     fault::point("copy.done").map_err(at("copy", from))
+}
+
+/// Gives a tree another name in the same file system, durably. What has the new name must be an empty directory or
+/// not exist.
+///
+/// # Errors
+///
+/// [`DiskError::Io`].
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fault::point("rename.begin").map_err(at("rename", from))?;
+    rustix::fs::rename(from, to).map_err(at("rename", from))?;
+    fault::point("rename.sync-parent").map_err(at("sync the directory of", to))?;
+    durable::sync_dir(parent_of(to))
 }
 
 /// Removes a tree, a file or a link; whether there was one. Never follows links, and never leaves half of a tree
