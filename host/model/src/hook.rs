@@ -242,3 +242,11 @@ pub enum Next {
     Again(Vec<Command>),
     WaitMs(u32),
 }
+
+/// One member of a service that spans servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented in wit/world.wit")]
+pub struct Member {
+    pub process: String,
+    pub address: String,
+}
