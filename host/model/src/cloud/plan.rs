@@ -29,7 +29,8 @@ const UNKNOWN_GLANCE: Duration = Duration::from_secs(1);
 /// What was seen.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SeenCloud {
-    /// The servers. One that is not among them is unknown.
+    /// The servers of the environments that were looked at: nothing is planned for others. A server that is not among
+    /// those of its environment is unknown.
     pub servers: BTreeMap<EnvironmentName, BTreeMap<ServerName, SeenServer>>,
     /// What lies in the object store; none where it could not be asked.
     pub objects: Option<Objects<Timestamp>>,
@@ -124,9 +125,8 @@ pub enum CloudStep {
 /// done, and each is good only if those before it were done; steps of different servers do not depend on each other.
 pub fn plan(state: &CloudState, seen: &SeenCloud, now: Timestamp) -> Vec<CloudStep> {
     let mut planner = Planner { seen, now, records: Vec::new(), stores: BTreeSet::new(), work: Vec::new(), wait: None };
-    let nothing = BTreeMap::new();
     for (name, environment) in &state.environments {
-        let servers = seen.servers.get(name).unwrap_or(&nothing);
+        let Some(servers) = seen.servers.get(name) else { continue };
         Sight { planner: &mut planner, name, environment, servers }.plan();
     }
     let Planner { records, stores, work, wait, .. } = planner;

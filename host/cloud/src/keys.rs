@@ -1,0 +1,47 @@
+//! The names of objects in a store.
+
+use jecloud_model::ids::{Digest, VersionId};
+
+/// The cloud state.
+pub const STATE: &str = "state.json";
+
+/// What the keys of archives begin with.
+pub const VERSIONS: &str = "versions/";
+
+/// What the keys of hooks begin with.
+pub const HOOKS: &str = "hooks/";
+
+/// `versions/ID.tar.bz2`.
+pub fn archive(version: &VersionId) -> String {
+    format!("{VERSIONS}{version}.tar.bz2")
+}
+
+/// `hooks/SHA256.wasm`.
+pub fn hook(digest: &Digest) -> String {
+    format!("{HOOKS}{digest}.wasm")
+}
+
+/// The version whose archive has this key.
+pub fn version_of(key: &str) -> Option<VersionId> {
+    key.strip_prefix(VERSIONS)?.strip_suffix(".tar.bz2")?.parse().ok()
+}
+
+/// The hook that has this key.
+pub fn hook_of(key: &str) -> Option<Digest> {
+    key.strip_prefix(HOOKS)?.strip_suffix(".wasm")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_back() {
+        let digest = Digest::of(b"a");
+        let version: VersionId = digest.as_str().parse().unwrap();
+        assert_eq!(version_of(&archive(&version)), Some(version));
+        assert_eq!(hook_of(&hook(&digest)), Some(digest));
+        assert_eq!(version_of("versions/.tar.bz2"), None);
+        assert_eq!(hook_of("state.json"), None);
+    }
+}

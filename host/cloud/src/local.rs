@@ -1,0 +1,153 @@
+//! This machine as the one server of all clouds: `provider = "local"`.
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jecloud_disk::{durable, tree};
+use jecloud_launch::{Ended, Input, Launch, RunLimits, Stream, run};
+use jecloud_model::cloud::{Place, ServerRecord};
+use jecloud_model::layout::ServerRoot;
+
+use crate::directory;
+use crate::machines::{Details, Found, Machine, MachineError, Machines, Output};
+use crate::object_store::ObjectStore;
+
+/// The most that a command may answer: a status of a hundred environments is far below.
+const KEEP_BYTES: usize = 16 << 20;
+
+/// How long setting up a server may take.
+const INIT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Longer than anything that is followed takes.
+const FOLLOW_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// Runs `jecloud update-server … --root ROOT` as a child process. Every server of every environment is this one.
+#[derive(Debug, Clone)]
+pub struct LocalMachines {
+    machine: Arc<LocalMachine>,
+}
+
+/// This machine.
+#[derive(Debug, Clone)]
+struct LocalMachine {
+    program: PathBuf,
+    root: ServerRoot,
+}
+
+impl LocalMachines {
+    /// `program` is the `jecloud` to run: mostly this very one. `root` is absolute; the server keeps everything
+    /// below it.
+    pub fn new(program: impl Into<PathBuf>, root: ServerRoot) -> Self {
+        Self { machine: Arc::new(LocalMachine { program: program.into(), root }) }
+    }
+}
+
+impl Machines for LocalMachines {
+    fn details(&self, _place: &Place) -> Result<Details, MachineError> {
+        Ok(Details::new())
+    }
+
+    fn create(&self, _place: &Place, record: &ServerRecord) -> Result<Details, MachineError> {
+        let output = self.machine.call(&["init"], None, INIT_TIMEOUT)?;
+        crate::protocol::check("init", &output)?;
+        Ok(record.details.clone())
+    }
+
+    fn find(&self, _place: &Place, _record: &ServerRecord) -> Found {
+        // `init` writes the document last.
+        match tree::exists(&self.machine.root.server_document()) {
+            Ok(true) => Found::Present(self.machine.clone()),
+            Ok(false) => Found::Absent,
+            Err(source) => Found::Unknown(MachineError::Disk { server: LocalMachine::name(), source }),
+        }
+    }
+}
+
+impl LocalMachine {
+    fn name() -> String {
+        "local".to_owned()
+    }
+
+    fn launch(&self, args: &[&str]) -> Launch {
+        Launch::new(&self.program).arg("update-server").args(args).arg("--root").arg(self.root.path())
+    }
+
+    fn unreachable(args: &[&str], source: crate::object_store::Cause) -> MachineError {
+        let doing = format!("update-server {}", args.first().copied().unwrap_or_default());
+        MachineError::Unreachable { server: Self::name(), doing, source }
+    }
+
+    /// Where files wait until the server takes them.
+    fn incoming(&self) -> PathBuf {
+        self.root.sys().join("incoming")
+    }
+}
+
+impl Machine for LocalMachine {
+    fn call(&self, args: &[&str], stdin: Option<&[u8]>, timeout: Duration) -> Result<Output, MachineError> {
+        let input = stdin.map_or(Input::Null, |bytes| Input::Bytes(bytes.to_vec()));
+        let limits = RunLimits { timeout, keep_bytes: KEEP_BYTES };
+        let finished = run(self.launch(args).input(input), limits, &|| false, &mut |_, _| {})
+            .map_err(|error| Self::unreachable(args, error.into()))?;
+        match finished.status {
+            Ended::Exit(status) => Ok(Output { status, stdout: finished.stdout, stderr: finished.stderr }),
+            ended => Err(Self::unreachable(args, format!("it {ended}").into())),
+        }
+    }
+
+    fn follow(
+        &self,
+        args: &[&str],
+        on_line: &mut dyn FnMut(&str) -> ControlFlow<()>,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<(), MachineError> {
+        let enough = Cell::new(false);
+        let limits = RunLimits { timeout: FOLLOW_TIMEOUT, keep_bytes: 64 * 1024 };
+        let finished = run(self.launch(args), limits, &|| enough.get() || cancel(), &mut |stream, line| {
+            if stream == Stream::Out && !enough.get() && on_line(line).is_break() {
+                enough.set(true);
+            }
+        })
+        .map_err(|error| Self::unreachable(args, error.into()))?;
+        match finished.status {
+            Ended::Exit(status) => {
+                let output = Output { status, stdout: finished.stdout, stderr: finished.stderr };
+                if status == 0 || enough.get() { Ok(()) } else { crate::protocol::check("follow", &output).map(drop) }
+            }
+            Ended::Cancelled => Ok(()),
+            _ if enough.get() => Ok(()),
+            ended => Err(Self::unreachable(args, format!("it {ended}").into())),
+        }
+    }
+
+    fn put_file(
+        &self,
+        store: &dyn ObjectStore,
+        key: &str,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<PathBuf, MachineError> {
+        let disk = |source| MachineError::Disk { server: Self::name(), source };
+        let object = |source| MachineError::Object { server: Self::name(), source };
+        let incoming = self.incoming();
+        durable::create_dirs(&incoming, 0o700).map_err(disk)?;
+        let target = incoming.join(Path::new(key).file_name().unwrap_or(OsStr::new("object")));
+        // Keys name their contents and files appear whole: one that is there is right.
+        if tree::exists(&target).map_err(disk)? {
+            return Ok(target);
+        }
+        let there = match store.file_of(key) {
+            Some(file) => directory::copy(&file, &target, progress).map_err(disk)?,
+            None => store.get_to_file(key, &target).map_err(object)?,
+        };
+        if there {
+            return Ok(target);
+        }
+        let doing = format!("read {key} in {}", store.describe());
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound).into();
+        Err(object(crate::object_store::StoreError::Refused { doing, source }))
+    }
+}

@@ -1,0 +1,164 @@
+//! Servers as the cloud roll-forward sees them: something that can be made, found, and asked to run
+//! `jecloud update-server …`.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jecloud_model::cloud::{Place, ServerRecord};
+
+use crate::object_store::{Cause, ObjectStore, StoreError};
+
+/// What a provider records of a server: see [`ServerRecord::details`].
+pub type Details = serde_json::Map<String, serde_json::Value>;
+
+/// Makes servers and finds them: EC2, SSH hosts, or this machine. All calls block.
+pub trait Machines: Send + Sync {
+    /// Everything that [`Machines::create`] needs, so that repeating it later, from anywhere, makes the same server
+    /// and not a second one. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the provider could not be asked, or has no such thing.
+    fn details(&self, place: &Place) -> Result<Details, MachineError>;
+
+    /// Makes the server and sets it up, as far as that is not done yet. Returns what is to be recorded of it from
+    /// now on.
+    ///
+    /// # Errors
+    ///
+    /// When it is not certain that the server can be used.
+    fn create(&self, place: &Place, record: &ServerRecord) -> Result<Details, MachineError>;
+
+    /// Finds the server.
+    fn find(&self, place: &Place, record: &ServerRecord) -> Found;
+}
+
+/// What became of the search for a server.
+pub enum Found {
+    /// It is there.
+    Present(Arc<dyn Machine>),
+    /// It is certain that it does not exist, or was not set up.
+    Absent,
+    /// There is no telling.
+    Unknown(MachineError),
+}
+
+/// A server that can be talked to.
+pub trait Machine: Send + Sync {
+    /// Runs `jecloud update-server ARGS` there, with `stdin` as its input.
+    ///
+    /// # Errors
+    ///
+    /// When it did not run to its end within `timeout`, as far as is known. It may have had its effect.
+    fn call(&self, args: &[&str], stdin: Option<&[u8]>, timeout: Duration) -> Result<Output, MachineError>;
+
+    /// Runs `jecloud update-server ARGS` there and hands over each line that it writes, until it ends or the caller
+    /// breaks off. `cancel` is asked several times a second whether to go on.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be started, or the connection was lost.
+    fn follow(
+        &self,
+        args: &[&str],
+        on_line: &mut dyn FnMut(&str) -> ControlFlow<()>,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<(), MachineError>;
+
+    /// Puts an object onto the server and returns its path there, which the server may move away. What an earlier
+    /// attempt has put there is used.
+    ///
+    /// # Errors
+    ///
+    /// When it is not certain that the object is there, whole.
+    fn put_file(
+        &self,
+        store: &dyn ObjectStore,
+        key: &str,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<PathBuf, MachineError>;
+}
+
+/// What a command wrote and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit status.
+    pub status: i32,
+    /// What it wrote.
+    pub stdout: Vec<u8>,
+    /// The last of its complaints.
+    pub stderr: Vec<u8>,
+}
+
+/// Why a server did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// It may do it later.
+    #[error("cannot reach server {server}: {doing} did not come to an end")]
+    Unreachable {
+        /// Which.
+        server: String,
+        /// What was attempted.
+        doing: String,
+        /// What was said.
+        source: Cause,
+    },
+    /// It was asked, and says no.
+    #[error("{error}")]
+    Refused {
+        /// Its words.
+        error: String,
+        /// What the person can do, in its words; may be empty.
+        hint: String,
+    },
+    /// It answers something else than this protocol.
+    #[error("server {server} gave an answer to {command} that makes no sense: {answer}")]
+    Garbled {
+        /// Which.
+        server: String,
+        /// The command.
+        command: String,
+        /// The end of what it said.
+        answer: String,
+    },
+    /// What it should get could not be read.
+    #[error("cannot give server {server} what it needs")]
+    Object {
+        /// Which.
+        server: String,
+        /// Why.
+        source: StoreError,
+    },
+    /// The file system of this machine refuses.
+    #[error("cannot prepare server {server}")]
+    Disk {
+        /// Which.
+        server: String,
+        /// Why.
+        source: jecloud_disk::DiskError,
+    },
+}
+
+impl MachineError {
+    /// What the person can do; empty where the message says it all.
+    pub fn hint(&self) -> &str {
+        match self {
+            Self::Refused { hint, .. } => hint,
+            _ => "",
+        }
+    }
+
+    /// The message with all its causes, in one line.
+    pub fn to_line(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        line
+    }
+}

@@ -1,0 +1,235 @@
+//! What a server can be asked: the commands of `jecloud update-server`, with their answers.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+use jecloud_model::app::AppDocument;
+use jecloud_model::events::Event;
+use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
+use jecloud_model::release::Release;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::machines::{Machine, MachineError, Output};
+
+/// How long a server may take for an answer that needs no work.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long taking an archive may take: it is verified and made durable.
+const TAKE_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// How long a roll-forward may take that we wait for: as long as the longest build.
+const ROLL_FORWARD_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// A server, spoken to in its own words.
+#[derive(Clone, Copy)]
+pub struct Server<'a> {
+    machine: &'a dyn Machine,
+    name: &'a str,
+}
+
+/// The answer to `status`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct ServerStatus {
+    /// What there is on the server: of all apps, or of the one that was asked for.
+    #[serde(default)]
+    pub environments: Vec<EnvironmentStatus>,
+}
+
+/// One environment on a server.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct EnvironmentStatus {
+    /// Whose.
+    pub app: AppName,
+    /// Which.
+    pub environment: EnvironmentName,
+    /// `app.json`, if there is one.
+    #[serde(default)]
+    pub document: Option<AppDocument>,
+}
+
+/// The question and the answer of `want`: which of these does the server lack?
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wants {
+    /// Versions.
+    #[serde(default)]
+    pub versions: BTreeSet<VersionId>,
+    /// Hooks.
+    #[serde(default)]
+    pub hooks: BTreeSet<Digest>,
+}
+
+/// Archives belong to an environment, so the question names it.
+#[derive(Serialize)]
+struct Question<'a> {
+    app: &'a AppName,
+    environment: &'a EnvironmentName,
+    #[serde(flatten)]
+    wants: &'a Wants,
+}
+
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    error: String,
+    #[serde(default)]
+    hint: String,
+}
+
+impl<'a> Server<'a> {
+    /// A server with its name for messages.
+    pub fn new(machine: &'a dyn Machine, name: &'a str) -> Self {
+        Self { machine, name }
+    }
+
+    /// What there is of one environment; none where there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`MachineError`]; so for all that follow.
+    pub fn status(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+    ) -> Result<Option<EnvironmentStatus>, MachineError> {
+        let args = ["status", "--app", app.as_str(), "--environment", environment.as_str()];
+        let status: ServerStatus = self.ask(&args, None, ANSWER_TIMEOUT)?;
+        Ok(status.environments.into_iter().find(|status| status.app == *app && status.environment == *environment))
+    }
+
+    /// Which of these the server lacks, of the environment that is asked for.
+    pub fn want(&self, app: &AppName, environment: &EnvironmentName, wants: &Wants) -> Result<Wants, MachineError> {
+        let question = Question { app, environment, wants };
+        let question = serde_json::to_vec(&question).expect("texts are JSON");
+        self.ask(&["want"], Some(&question), ANSWER_TIMEOUT)
+    }
+
+    /// Has the server take a version's archive from a path on it.
+    pub fn put_archive(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+        version: &VersionId,
+        file: &Path,
+    ) -> Result<(), MachineError> {
+        let file = file.to_string_lossy();
+        self.tell(&["put-archive", app.as_str(), environment.as_str(), version.as_str(), &file], None, TAKE_TIMEOUT)
+    }
+
+    /// Has the server take a hook from a path on it.
+    pub fn put_hook(&self, digest: &Digest, file: &Path) -> Result<(), MachineError> {
+        self.tell(&["put-hook", digest.as_str(), &file.to_string_lossy()], None, TAKE_TIMEOUT)
+    }
+
+    /// Tells the server to deploy a release, and sees to it that it works on that. Returns at once.
+    pub fn deploy(&self, release: &Release) -> Result<(), MachineError> {
+        let text = serde_json::to_vec(release).expect("a release is JSON");
+        self.tell(&["deploy", release.version.as_str()], Some(&text), ANSWER_TIMEOUT)
+    }
+
+    /// All servers are ready.
+    pub fn commit(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+        release: ReleaseNumber,
+    ) -> Result<(), MachineError> {
+        let release = release.0.to_string();
+        self.tell(&["commit", app.as_str(), environment.as_str(), &release], None, ANSWER_TIMEOUT)
+    }
+
+    /// The release failed elsewhere: the server gives it up.
+    pub fn abort(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+        release: ReleaseNumber,
+    ) -> Result<(), MachineError> {
+        let release = release.0.to_string();
+        self.tell(&["abort", app.as_str(), environment.as_str(), &release], None, ANSWER_TIMEOUT)
+    }
+
+    /// All events of a release, those that have been too, until its end or until the caller breaks off. Lines that
+    /// are no events are passed over: a newer server may say more.
+    pub fn follow(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+        release: ReleaseNumber,
+        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<(), MachineError> {
+        let release = release.0.to_string();
+        let args = ["follow", app.as_str(), environment.as_str(), &release];
+        let mut on_line = |line: &str| match serde_json::from_str::<Event>(line) {
+            Ok(event) => on_event(event),
+            Err(_) => ControlFlow::Continue(()),
+        };
+        self.machine.follow(&args, &mut on_line, cancel)
+    }
+
+    /// Deletes everything of an environment from the server.
+    pub fn destroy(&self, app: &AppName, environment: &EnvironmentName) -> Result<(), MachineError> {
+        self.tell(&["destroy", app.as_str(), environment.as_str()], None, TAKE_TIMEOUT)
+    }
+
+    /// Has the server do whatever there is to do, and waits for it.
+    pub fn roll_forward(&self) -> Result<(), MachineError> {
+        self.tell(&["rollforward"], None, ROLL_FORWARD_TIMEOUT)
+    }
+
+    fn tell(&self, args: &[&str], stdin: Option<&[u8]>, timeout: Duration) -> Result<(), MachineError> {
+        check(args[0], &self.machine.call(args, stdin, timeout)?).map_err(|error| self.named(error))
+    }
+
+    fn ask<T: DeserializeOwned>(
+        &self,
+        args: &[&str],
+        stdin: Option<&[u8]>,
+        timeout: Duration,
+    ) -> Result<T, MachineError> {
+        let output = self.machine.call(args, stdin, timeout)?;
+        check(args[0], &output).map_err(|error| self.named(error))?;
+        serde_json::from_slice(&output.stdout).map_err(|error| {
+            let answer = format!("{error} in {}", end_of(&output.stdout));
+            MachineError::Garbled { server: self.name.to_owned(), command: args[0].to_owned(), answer }
+        })
+    }
+
+    fn named(&self, error: MachineError) -> MachineError {
+        match error {
+            MachineError::Garbled { command, answer, .. } => {
+                MachineError::Garbled { server: self.name.to_owned(), command, answer }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether a command succeeded; else its own words.
+pub(crate) fn check(command: &str, output: &Output) -> Result<(), MachineError> {
+    if output.status == 0 {
+        return Ok(());
+    }
+    // The answer is the last line: what a hook's commands wrote may come before it.
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let answer = serde_json::from_slice::<ErrorAnswer>(&output.stdout).or_else(|_| serde_json::from_str(last));
+    match answer {
+        Ok(ErrorAnswer { error, hint }) => Err(MachineError::Refused { error, hint }),
+        Err(_) => {
+            let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
+            let answer = format!("exit status {}, {}", output.status, end_of(said));
+            Err(MachineError::Garbled { server: "local".to_owned(), command: command.to_owned(), answer })
+        }
+    }
+}
+
+/// The last 300 characters of what a command wrote, in one line.
+fn end_of(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim().replace('\n', " ");
+    let skip = text.chars().count().saturating_sub(300);
+    if text.is_empty() { "and nothing more".to_owned() } else { text.chars().skip(skip).collect() }
+}
