@@ -84,6 +84,7 @@ pub enum Phase {
 
 /// Something to do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a plan has a handful of steps, and most of them start something")]
 pub enum Step {
     /// Send SIGTERM to the process and whatever it started.
     Terminate(InstanceId),
