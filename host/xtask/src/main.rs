@@ -1,1 +1,31 @@
-fn main(){}
+//! Development tasks: `cargo xtask TASK`. One file per task.
+
+mod hooks;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask TASK
+
+tasks:
+  hooks          build the hook components into hooks/dist
+  hooks --check  fail where hooks/dist is not what its sources make";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        ["hooks"] => hooks::build(),
+        ["hooks", "--check"] => hooks::check(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
