@@ -55,6 +55,9 @@ pub(crate) fn build() -> Result<()> {
         let bytes = compile(&root, &hook, &toolchain)?;
         let path = dist.join(format!("{}.wasm", hook.name));
         fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        // Beside it, so that it can be embedded without being computed or copied by hand.
+        let digest_path = path.with_extension("sha256");
+        fs::write(&digest_path, sha256(&bytes)).with_context(|| format!("cannot write {}", digest_path.display()))?;
         println!("{} {} bytes", relative(&root, &path), bytes.len());
         components.push(Component {
             sha256: sha256(&bytes),
@@ -158,7 +161,7 @@ fn remove_others(dist: &Path, components: &[Component]) -> Result<()> {
     for entry in fs::read_dir(dist).with_context(|| format!("cannot list {}", dist.display()))? {
         let path: PathBuf = entry?.path();
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        if path.extension().is_some_and(|extension| extension == "wasm") && components.iter().all(|c| c.name != stem) {
+        if path.extension().is_some_and(|extension| extension != "json") && components.iter().all(|c| c.name != stem) {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
     }
