@@ -59,6 +59,7 @@ mod tests {
             ("x", None),
             ("", None),
             ("color", None),
+            ("heelps", None),
             ("replicas", None),
         ] {
             assert_eq!(nearest(name, keys), expected, "{name:?}");

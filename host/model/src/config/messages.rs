@@ -168,6 +168,10 @@ fn groups_that_are_not_there() {
             "3:6: `processes.web.on` is \"db\", but there is no [servers.db]",
         ),
         (
+            "app = 'x'\n[environments.staging]\nservices.clock.on = 'db'",
+            "3:21: `environments.staging.services.clock.on` is \"db\", but there is no [servers.db]",
+        ),
+        (
             "app = 'x'\n[servers.a]\n[servers.b]",
             "2:2: one of the groups of `servers` must be called `app`: it runs what has no `on`",
         ),
