@@ -27,6 +27,10 @@ use crate::error::{DiskError, Result, at};
 use crate::rules::{self, Limits, Refusal, in_words};
 use crate::{pack, stream};
 
+/// The directory into which package managers of JavaScript install, which people keep beside their sources and do not
+/// mean to deploy. It is what an unwary upload is most often made of.
+pub const INSTALLED: &str = "node_modules";
+
 /// The tree as it was when it was looked at. Files are opened when they are read; one that has another size then is
 /// an error.
 #[derive(Debug)]
@@ -329,7 +333,7 @@ fn walk(root: &Path, left_out: Arc<Mutex<Vec<PathBuf>>>) -> ignore::Walk {
         .require_git(false)
         .add_custom_ignore_filename(".jecloudignore")
         .filter_entry(move |entry| {
-            if entry.depth() > 0 && entry.file_name() == "node_modules" {
+            if entry.depth() > 0 && entry.file_name() == INSTALLED {
                 left_out.lock().unwrap_or_else(PoisonError::into_inner).push(entry.path().to_owned());
                 return false;
             }

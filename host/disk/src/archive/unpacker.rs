@@ -149,7 +149,8 @@ impl<'a> Unpacker<'a> {
     fn make_empty(&self, place: &Path) -> io::Result<()> {
         fault::point("unpack.directory")?;
         self.dir.create_dir(place)?;
-        let made = self.dir.open_dir(place)?;
+        // As a file: a handle for names only, as `open_dir` gives it, cannot change the directory itself.
+        let made = self.dir.open(place)?;
         rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))?;
         Ok(tree::chown_open(&made, self.policy.owner)?)
     }
