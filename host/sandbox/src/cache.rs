@@ -135,3 +135,25 @@ fn read_private(path: &Path, max_bytes: usize) -> Result<Option<Vec<u8>>, Sandbo
     file.take(max_bytes as u64 + 1).read_to_end(&mut bytes).map_err(|error| unusable(error.to_string()))?;
     Ok((bytes.len() <= max_bytes).then_some(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the test puts a file where another engine would look for its own")]
+
+    use super::*;
+
+    /// Fails where the code does not cover the engine: machine code of another one would be loaded.
+    #[test]
+    fn a_file_of_another_engine_is_nothing() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let cache = |engine: &str| Cache::new(dir.path().join("compiled"), engine.repeat(64), 1000);
+        let (ours, theirs) = (cache("a"), cache("b"));
+        let digest = Digest::of(b"component");
+        theirs.store(&digest, b"machine code").unwrap();
+        assert_eq!(theirs.load(&digest).unwrap().as_deref(), Some(&b"machine code"[..]));
+        assert_eq!(ours.load(&digest).unwrap(), None);
+        // Under our name it is still theirs, although the key is the same.
+        std::fs::rename(theirs.path(&digest), ours.path(&digest)).unwrap();
+        assert_eq!(ours.load(&digest).unwrap(), None);
+    }
+}

@@ -1,0 +1,6 @@
+(data (i32.const 64) "{\"type\":")
+(func $describe (result i32)
+  (drop (call $describe-evil))
+  (i32.store (i32.const 1048) (i32.const 64))
+  (i32.store (i32.const 1052) (i32.const 8))
+  (i32.const 1024))

@@ -1,0 +1,6 @@
+(data (i32.const 64) "../../etc")
+(func $describe (result i32)
+  (drop (call $describe-evil))
+  (i32.store (i32.const 1024) (i32.const 64))
+  (i32.store (i32.const 1028) (i32.const 9))
+  (i32.const 1024))

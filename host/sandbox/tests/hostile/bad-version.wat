@@ -1,0 +1,6 @@
+(data (i32.const 64) "1.0")
+(func $describe (result i32)
+  (drop (call $describe-evil))
+  (i32.store (i32.const 1032) (i32.const 64))
+  (i32.store (i32.const 1036) (i32.const 3))
+  (i32.const 1024))

@@ -1,0 +1,5 @@
+(data (i32.const 64) "about to loop")
+(func $prepare (param i32) (result i32)
+  (call $say (i32.const 64) (i32.const 13))
+  (loop $forever (br $forever))
+  unreachable)

@@ -1,0 +1,10 @@
+;; It wants to see a file of 16 MiB.
+(data (i32.const 64) "**")
+(func $describe (result i32)
+  (drop (call $describe-evil))
+  (i32.store (i32.const 2048) (i32.const 64))
+  (i32.store (i32.const 2052) (i32.const 2))
+  (i32.store (i32.const 2056) (i32.const 16777216))
+  (i32.store (i32.const 1064) (i32.const 2048))
+  (i32.store (i32.const 1068) (i32.const 1))
+  (i32.const 1024))

@@ -1,0 +1,2 @@
+;; Large from the beginning: 96 MiB.
+(memory $second 1536)

@@ -1,0 +1,1 @@
+(table $one 1000000 funcref)

@@ -1,0 +1,6 @@
+(data (i32.const 64) "\ff\fe\fd")
+(func $prepare (param i32) (result i32)
+  (i32.store (i32.const 4096) (i32.const 1))
+  (i32.store (i32.const 4100) (i32.const 64))
+  (i32.store (i32.const 4104) (i32.const 3))
+  (i32.const 4096))

@@ -1,0 +1,1 @@
+(func $prepare (param i32) (result i32) (i32.load (i32.const -8)))

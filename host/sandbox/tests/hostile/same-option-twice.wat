@@ -1,0 +1,10 @@
+;; Two options of the same key. Options are the tenth list of a plan; an option is key and value, 32 bytes.
+(data (i32.const 64) "KEY")
+(func $prepare (param i32) (result i32)
+  (i32.store (i32.const 2048) (i32.const 64))
+  (i32.store (i32.const 2052) (i32.const 3))
+  (i32.store (i32.const 2072) (i32.const 64))
+  (i32.store (i32.const 2076) (i32.const 3))
+  (i32.store (i32.const 4172) (i32.const 2048))
+  (i32.store (i32.const 4176) (i32.const 2))
+  (i32.const 4096))

@@ -1,0 +1,10 @@
+;; Two values of the same name. Values are the seventh list of a plan; a value is name, value.
+(data (i32.const 64) "KEY")
+(func $prepare (param i32) (result i32)
+  (i32.store (i32.const 2048) (i32.const 64))
+  (i32.store (i32.const 2052) (i32.const 3))
+  (i32.store (i32.const 2064) (i32.const 64))
+  (i32.store (i32.const 2068) (i32.const 3))
+  (i32.store (i32.const 4148) (i32.const 2048))
+  (i32.store (i32.const 4152) (i32.const 2))
+  (i32.const 4096))
