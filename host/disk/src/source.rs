@@ -320,9 +320,9 @@ impl SourceTree {
             }
         }
         let path = path_of(&error).unwrap_or(&self.root).to_owned();
-        let reason = error.to_string();
-        let io = error.into_io_error().map_or(reason, |io| io.to_string());
-        refused(&self.relative(&path), Refusal::Unreadable(io))
+        // The walker's own text repeats the path; the kind is what it adds.
+        let reason = error.io_error().map_or_else(|| error.to_string(), |io| io.kind().to_string());
+        refused(&self.relative(&path), Refusal::Unreadable(reason))
     }
 }
 
@@ -332,6 +332,8 @@ fn walk(root: &Path, left_out: Arc<Mutex<Vec<PathBuf>>>) -> ignore::Walk {
         .git_ignore(true)
         .require_git(false)
         .add_custom_ignore_filename(".jecloudignore")
+        // So that of several entries that cannot be deployed always the same is named.
+        .sort_by_file_name(OsStr::cmp)
         .filter_entry(move |entry| {
             if entry.depth() > 0 && entry.file_name() == INSTALLED {
                 left_out.lock().unwrap_or_else(PoisonError::into_inner).push(entry.path().to_owned());
