@@ -39,7 +39,8 @@ pub(crate) async fn answer(session: &Session, request: Request<Incoming>) -> Res
     let version = request.version();
     let mut response = match Target::of(&request) {
         Ok(target) => forward(worker, client, target, request).await,
-        Err(refusal) => refusal,
+        Err(Refusal::Method) => text(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not supported here.\n"),
+        Err(Refusal::Host) => text(StatusCode::BAD_REQUEST, "The request has no valid host name.\n"),
     };
     if worker.is_closing() && version < Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -55,29 +56,34 @@ struct Target {
     uri: Uri,
 }
 
+/// Why a request goes nowhere.
+enum Refusal {
+    Method,
+    Host,
+}
+
 impl Target {
-    fn of(request: &Request<Incoming>) -> Result<Self, Response<ResponseBody>> {
+    fn of(request: &Request<Incoming>) -> Result<Self, Refusal> {
         if request.method() == Method::CONNECT {
-            return Err(text(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not supported here.\n"));
+            return Err(Refusal::Method);
         }
-        let bad_host = || text(StatusCode::BAD_REQUEST, "The request has no valid Host.\n");
         let mut fields = request.headers().get_all(header::HOST).iter();
         let (field, more) = (fields.next(), fields.next());
         if more.is_some() {
-            return Err(bad_host());
+            return Err(Refusal::Host);
         }
         // The authority of an absolute target (any version) and of HTTP/2 comes before the field (RFC 9112, 3.2.2).
-        let host = match request.uri().authority() {
-            Some(authority) if authority.as_str().contains('@') => return Err(bad_host()),
-            Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| bad_host())?),
+        let authority = request.uri().authority();
+        let host = match authority {
+            Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::Host)?),
             None => field.cloned(),
         };
         match &host {
-            Some(host) if !is_host(host.as_bytes()) => return Err(bad_host()),
-            None if request.version() > Version::HTTP_10 => return Err(bad_host()),
+            Some(host) if !is_host(host.as_bytes()) => return Err(Refusal::Host),
+            None if request.version() > Version::HTTP_10 => return Err(Refusal::Host),
             _ => {}
         }
-        let uri = match request.uri().authority() {
+        let uri = match authority {
             None => request.uri().clone(),
             Some(_) => request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")).into(),
         };

@@ -33,7 +33,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// When the front ends, idle connections stay open for this long, so that a request that is on its way over one of
 /// them is answered (and told that the connection ends) rather than reset.
-const LINGER: Duration = Duration::from_millis(500);
+const LINGER: Duration = Duration::from_secs(1);
 
 /// After the kernel ran out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
