@@ -324,6 +324,15 @@ impl AppDocument {
         self.finish_state(release, DeploymentState::Ready)
     }
 
+    /// Gives a deployment up that is not switched yet; one that is switched, or not there, stays as it is. Whether it
+    /// was given up.
+    pub fn abort(&mut self, release: ReleaseNumber) -> bool {
+        let unswitched = self.deployment.take_if(|found| found.release == release && !found.state.is_switched());
+        let Some(deployment) = unswitched else { return false };
+        push_bounded(&mut self.aborted_deployment_versions, deployment.version);
+        true
+    }
+
     /// The hooks have nothing more to do: the release is the current one, the one before it drains.
     pub fn succeed(
         &mut self,

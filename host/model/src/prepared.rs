@@ -28,6 +28,9 @@ pub struct Prepared {
     pub remember: BTreeMap<ServiceName, BTreeMap<String, String>>,
     /// Keys under which build results are kept that this release uses, by service.
     pub kept: BTreeMap<ServiceName, Vec<String>>,
+    /// Variables that services give to the app and to each other, as templates in which only secrets are left.
+    #[serde(default)]
+    pub values: BTreeMap<String, String>,
 }
 
 /// A route before instances are put in.

@@ -60,6 +60,7 @@ fn prepared(release: ReleaseNumber) -> Prepared {
         pins: BTreeMap::new(),
         remember: BTreeMap::new(),
         kept: BTreeMap::new(),
+        values: BTreeMap::new(),
     }
 }
 

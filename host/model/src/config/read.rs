@@ -200,7 +200,7 @@ fn env(section: &Section<'_>) -> BTreeMap<String, String> {
 }
 
 /// What is wrong with the name of a variable, as what follows the name.
-fn check_variable(name: &str) -> Result<(), &'static str> {
+pub fn check_variable(name: &str) -> Result<(), &'static str> {
     let mut bytes = name.bytes();
     let is_name = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');

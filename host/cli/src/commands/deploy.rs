@@ -1,0 +1,269 @@
+//! `jecloud deploy`: pack, record, and watch it become true.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use jecloud_cloud::{Sources, record_release, upload};
+use jecloud_disk::source::SourceTree;
+use jecloud_disk::{durable, tree};
+use jecloud_model::cloud::{CloudState, ReleaseOutcome};
+use jecloud_model::ids::{Digest, ReleaseNumber, ServerGroup, VersionId};
+use jecloud_model::release::Release;
+use jecloud_model::time::Timestamp;
+
+use crate::args::Global;
+use crate::compose::{Circumstances, Composed, compose};
+use crate::failure::{Code, Failure};
+use crate::follow::until_end;
+use crate::home::Home;
+use crate::interrupt::{self, Phase};
+use crate::output::{self, Progress, bold, plural, print, print_json, say, size};
+use crate::project::{CONFIG, Project};
+use crate::session::{self, Session};
+
+pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) -> Result<(), Failure> {
+    let begin = Instant::now();
+    let project = open_or_init(global, dir)?;
+    let wished = project.environment(&global.env);
+    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    warn_of_misspelt_environment(&project, &session)?;
+    let deploy_flag = session.environment_flag();
+    interrupt::watch(format!(
+        "Interrupted: the deployment goes on without you. `jecloud status{deploy_flag}` shows how far it is, `jecloud fwd{deploy_flag}` follows it."
+    ));
+    let mut progress = Progress::new(json);
+    if !json {
+        say(&format!("Deploying {} to {} on this machine\n", bold(wished.app.as_str()), bold(global.env.as_str())));
+    }
+    let known = session.state()?;
+    let packed = Packed::pack(&session, &project, &mut progress)?;
+    let composed = composed(&session, &project, &packed, known.as_ref())?;
+    if !force && let Some(unchanged) = unchanged(&session, known.as_ref(), &composed.release) {
+        return already(&session, unchanged, begin, json);
+    }
+    let scale = wished.servers.iter().map(|(group, servers)| (group.clone(), servers.count)).collect();
+    let sources = packed.sources(&session.home, &composed)?;
+    let release = record(&session, known.as_ref(), composed.release, scale, sources, &mut progress)?;
+    finish(&session, &project, &release, begin, &mut progress, json)
+}
+
+/// The project; where there is none, a person is offered to have one made.
+fn open_or_init(global: &Global, dir: Option<&Path>) -> Result<Project, Failure> {
+    let directory = Project::directory(global, dir)?;
+    if let Some(found) = Project::find(&directory)? {
+        return Project::read(found);
+    }
+    let question = format!("There is no {CONFIG} in {}. Write one?", directory.display());
+    if global.yes || output::ask(&question) {
+        super::init::write(&directory)?;
+        return Project::read(directory);
+    }
+    Err(Failure::usage(format!("there is no {CONFIG} in {} or above it", directory.display()))
+        .hint("`jecloud init` writes one; `jecloud deploy -y` writes one and goes on."))
+}
+
+/// Any name is an environment; one that looks like another one that exists is probably a slip.
+fn warn_of_misspelt_environment(project: &Project, session: &Session) -> Result<(), Failure> {
+    let exists = session.state()?.is_some_and(|state| state.environments.contains_key(&session.environment));
+    match project.config.unknown_environment_hint(&session.environment) {
+        Some(near) if !exists => {
+            say(&format!("note: {} is a new environment; did you mean {near}?", session.environment));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A source tree that is in the store, or in a file on its way there.
+pub(crate) struct Packed {
+    pub(crate) tree: SourceTree,
+    pub(crate) version: VersionId,
+    /// None where the store has it already.
+    archive: Option<PathBuf>,
+}
+
+impl Packed {
+    /// Looks at the tree, and packs it unless the store has it already.
+    fn pack(session: &Session, project: &Project, progress: &mut Progress) -> Result<Self, Failure> {
+        use jecloud_cloud::ObjectStore as _;
+        progress.begin("packing");
+        let tree = SourceTree::scan(&project.directory).map_err(cannot_pack)?;
+        let version = tree.version().map_err(cannot_pack)?;
+        let what = format!("{}, {}", plural(tree.len(), "file", "files"), size(tree.bytes()));
+        let in_store = session
+            .store
+            .exists(&jecloud_cloud::keys::archive(&version))
+            .map_err(|error| Failure::from_error(Code::Failed, "the app's store cannot be used", &error))?;
+        if in_store {
+            progress.done(&format!("looked at {what}: version {}", version.short()));
+            return Ok(Self { tree, version, archive: None });
+        }
+        let directory = session.home.path().join("packing");
+        durable::create_dirs(&directory, 0o700)?;
+        jecloud_disk::temporary::sweep(&directory)?;
+        let path = directory.join(format!("{version}.tar.bz2"));
+        let packed = durable::replace_with(&path, 0o600, |out| tree.pack(out, &mut |done, total| progress.bytes(done, total)))
+            .map_err(cannot_pack)?;
+        if packed.version != version {
+            durable::remove(&path)?;
+            return Err(Failure::new(Code::Failed, "files changed while they were being packed")
+                .world("Nothing was recorded.")
+                .hint("Deploy again when nothing writes into the directory."));
+        }
+        let compressed = size(packed.packed_bytes);
+        progress.done(&format!("packed {what} into {compressed}: version {}", version.short()));
+        Ok(Self { tree, version, archive: Some(path) })
+    }
+
+    /// The files that have to get into the store.
+    fn sources(&self, home: &Home, composed: &Composed) -> Result<Sources, Failure> {
+        let mut sources = Sources { archives: BTreeMap::new(), hooks: hook_files(home, composed)? };
+        sources.archives.extend(self.archive.clone().map(|path| (self.version.clone(), path)));
+        Ok(sources)
+    }
+}
+
+fn cannot_pack(error: jecloud_disk::DiskError) -> Failure {
+    Failure::from_error(Code::Failed, "the app's directory cannot be packed", &error).world("Nothing was recorded.")
+}
+
+/// The hooks of a release as files.
+pub(crate) fn hook_files(home: &Home, composed: &Composed) -> Result<BTreeMap<Digest, PathBuf>, Failure> {
+    let directory = home.path().join("hooks");
+    durable::create_dirs(&directory, 0o755)?;
+    let mut files = BTreeMap::new();
+    for hook in &composed.hooks {
+        let path = directory.join(format!("{}.wasm", hook.digest));
+        if !tree::exists(&path)? {
+            durable::replace(&path, &hook.wasm, 0o644)?;
+        }
+        files.insert(hook.digest.clone(), path);
+    }
+    Ok(files)
+}
+
+/// The release as it would be recorded now.
+fn composed(
+    session: &Session,
+    project: &Project,
+    packed: &Packed,
+    known: Option<&CloudState>,
+) -> Result<Composed, Failure> {
+    let sandbox = session::sandbox(&session.home.server())?;
+    let no_variables = BTreeMap::new();
+    let environment = known.and_then(|state| state.environments.get(&session.environment));
+    let circumstances = Circumstances {
+        number: known.map_or(ReleaseNumber(1), |state| state.next_release(&session.environment)),
+        env: environment.map_or(&no_variables, |environment| &environment.env),
+        hold: false,
+        now: Timestamp::from_system(std::time::SystemTime::now()),
+    };
+    compose(project, &session.environment, &packed.tree, packed.version.clone(), &sandbox, session, &circumstances)
+}
+
+/// The release that serves, if this one would be no other.
+fn unchanged(session: &Session, known: Option<&CloudState>, release: &Release) -> Option<ReleaseNumber> {
+    let environment = known?.environments.get(&session.environment)?;
+    let serving = environment.serving_release()?;
+    let newest = environment.newest()?;
+    let is_newest = newest.release.number == serving.release.number || !environment.is_pending();
+    (is_newest && serving.outcome == ReleaseOutcome::Serving && serving.release.same_content(release))
+        .then_some(serving.release.number)
+}
+
+/// Nothing changed: what was recorded is made sure of, and that is all.
+fn already(session: &Session, number: ReleaseNumber, begin: Instant, json: bool) -> Result<(), Failure> {
+    let mut progress = Progress::new(true);
+    until_end(session, number, Sources::default(), &mut progress)?;
+    let url = super::status::url(session)?;
+    if json {
+        print_json(&serde_json::json!({
+            "release": number, "outcome": "unchanged", "url": url, "took_ms": milliseconds(begin),
+        }));
+    } else {
+        print(&format!("Finished in {}: nothing changed since {number}, which serves.", seconds(begin)));
+        print(&url.unwrap_or_default());
+        say("`jecloud deploy --force` replaces its processes all the same.");
+    }
+    Ok(())
+}
+
+/// Records a release, with its objects in the store before.
+pub(crate) fn record(
+    session: &Session,
+    known: Option<&CloudState>,
+    release: Release,
+    scale: BTreeMap<ServerGroup, u32>,
+    sources: Sources,
+    progress: &mut Progress,
+) -> Result<Release, Failure> {
+    progress.begin("storing");
+    upload(&session.store, &sources, &mut ())
+        .map_err(|error| Failure::from_error(Code::Failed, "the app's store cannot be written", &error))?;
+    for archive in sources.archives.values() {
+        durable::remove(archive)?;
+    }
+    progress.begin("recording");
+    interrupt::enter(Phase::Handing);
+    let recorded = record_release(session.cloud(), known, release.clone(), scale).inspect_err(|_| {
+        interrupt::enter(Phase::Before);
+    })?;
+    progress.done(&format!("recorded release {} of {}", recorded.number, session.environment));
+    let of_state = recorded.state.environments.get(&session.environment);
+    let found = of_state.and_then(|environment| environment.release(recorded.number));
+    Ok(found.map_or(Release { number: recorded.number, ..release }, |found| found.release.clone()))
+}
+
+/// Watches a release come to its end, and says what came of it.
+pub(crate) fn finish(
+    session: &Session,
+    project: &Project,
+    release: &Release,
+    begin: Instant,
+    progress: &mut Progress,
+    json: bool,
+) -> Result<(), Failure> {
+    let ended = until_end(session, release.number, Sources::default(), progress);
+    let pins = write_pins(session, project, release)?;
+    ended?;
+    let url = super::status::url(session)?;
+    if json {
+        print_json(&serde_json::json!({
+            "release": release.number, "version": release.version, "outcome": "serving", "url": url,
+            "took_ms": milliseconds(begin),
+        }));
+        return Ok(());
+    }
+    if pins {
+        say("    wrote jecloud.lock: commit it, so that every deployment uses the same versions");
+    }
+    let what = format!("{} ({}) serves", release.number, release.version.short());
+    print(&format!("\nFinished in {}: {what}.", seconds(begin)));
+    print(&url.unwrap_or_else(|| "It has no process that takes requests.".to_owned()));
+    Ok(())
+}
+
+/// Records in jecloud.lock the exact versions to which the release resolved; whether the file changed.
+fn write_pins(session: &Session, project: &Project, release: &Release) -> Result<bool, Failure> {
+    let pins = super::server::pins(session, release.number)?;
+    if pins.is_empty() {
+        return Ok(false);
+    }
+    let mut lock = project.lock.clone();
+    for (service, pinned) in pins {
+        if !pinned.is_empty() {
+            lock.set_pins(&service, pinned);
+        }
+    }
+    project.write_lock(&lock)
+}
+
+fn milliseconds(begin: Instant) -> u64 {
+    u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// With two digits: deployments are compared.
+fn seconds(begin: Instant) -> String {
+    format!("{:.2} s", begin.elapsed().as_secs_f64())
+}

@@ -1,0 +1,58 @@
+//! `jecloud destroy`: deletes an environment, after the person has typed the app's name.
+
+use jecloud_cloud::{End, Options, Progress as Went, Reporter, roll_forward};
+use jecloud_model::cloud::Change;
+
+use crate::args::Global;
+use crate::failure::{Code, Failure};
+use crate::output::{ask_text, bold, print, say};
+use crate::project::Project;
+use crate::session::Session;
+
+struct Quiet;
+
+impl Reporter for Quiet {
+    fn report(&mut self, went: Went) {
+        if let Went::Trouble { place, reason, .. } = went {
+            say(&format!("  {}: {reason}", place.server));
+        }
+    }
+}
+
+pub(crate) fn run(global: &Global) -> Result<(), Failure> {
+    let project = Project::open(global, None)?;
+    let wished = project.environment(&global.env);
+    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let exists = session.state()?.is_some_and(|state| state.environments.contains_key(&session.environment));
+    if !exists {
+        return Err(session.nothing_deployed());
+    }
+    if !global.yes {
+        say(&format!(
+            "This deletes the environment {} of {} on this machine: its processes, all its versions and all the data of its services.",
+            bold(global.env.as_str()),
+            bold(session.app.as_str())
+        ));
+        match ask_text(&format!("Type the app's name ({}) to go on:", session.app)) {
+            Some(answer) if answer == session.app.as_str() => {}
+            Some(_) => return Err(Failure::usage("that is not the app's name")),
+            None => {
+                return Err(Failure::usage("destroy asks for the app's name, and nobody can be asked here")
+                    .hint("`jecloud destroy -y` does not ask."));
+            }
+        }
+    }
+    session.state_file().update(Change::Destroy { environment: session.environment.clone() })?;
+    let options = Options { environment: Some(session.environment.clone()), ..Options::default() };
+    let report = roll_forward(session.cloud(), &options, &mut Quiet)?;
+    match report.end {
+        End::Unfinished { troubles } => Err(Failure::new(Code::NotReachable, "not everything could be deleted yet")
+            .details(troubles.iter().map(|(place, why)| format!("{}: {why}", place.server)).collect())
+            .world("That it is to be deleted is recorded.")
+            .hint(format!("`jecloud fwd{}` goes on with it.", session.environment_flag()))),
+        _ => {
+            print(&format!("Destroyed {} of {}.", session.environment, session.app));
+            Ok(())
+        }
+    }
+}

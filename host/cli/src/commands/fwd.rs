@@ -1,0 +1,37 @@
+//! `jecloud fwd`: finishes what was begun, from wherever it stopped.
+
+use jecloud_cloud::{End, Options, roll_forward};
+
+use crate::args::Global;
+use crate::failure::{Code, Failure};
+use crate::follow::Watcher;
+use crate::output::{Progress, print, print_json};
+use crate::project::Project;
+use crate::session::Session;
+
+pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
+    let project = Project::open(global, None)?;
+    let wished = project.environment(&global.env);
+    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let Some(state) = session.state()? else { return Err(session.nothing_deployed()) };
+    let wanted = state.environments.get(&session.environment).and_then(|environment| environment.wanted);
+    let options =
+        Options { environment: Some(session.environment.clone()), wake: true, ..Options::default() };
+    let mut progress = Progress::new(json);
+    let mut watcher = Watcher::new(&mut progress, wanted.unwrap_or_default());
+    let report = roll_forward(session.cloud(), &options, &mut watcher)?;
+    match report.end {
+        End::Unfinished { troubles } => Err(Failure::new(Code::NotReachable, "not everything could be finished")
+            .details(troubles.iter().map(|(place, why)| format!("{}: {why}", place.server)).collect())
+            .world(session.world_in_words())
+            .hint("Type it again later: nothing is lost.")),
+        _ if json => {
+            print_json(&serde_json::json!({"outcome": "settled"}));
+            Ok(())
+        }
+        _ => {
+            print("Nothing is left to do.");
+            Ok(())
+        }
+    }
+}

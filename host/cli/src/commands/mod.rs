@@ -1,0 +1,19 @@
+//! One file per verb.
+
+pub(crate) mod completions;
+pub(crate) mod deploy;
+pub(crate) mod destroy;
+pub(crate) mod env;
+pub(crate) mod fwd;
+pub(crate) mod hook;
+pub(crate) mod init;
+pub(crate) mod logs;
+pub(crate) mod plan;
+pub(crate) mod ps;
+pub(crate) mod releases;
+pub(crate) mod rollback;
+pub(crate) mod run;
+pub(crate) mod server;
+pub(crate) mod state;
+pub(crate) mod status;
+pub(crate) mod version;

@@ -1,0 +1,139 @@
+//! `jecloud plan`: exactly what deploy would do, from the same code.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jecloud_disk::source::SourceTree;
+use jecloud_model::deploy_plan::{DeployPlan, ServicePlan};
+use jecloud_model::hook::{Health, Identity, Source};
+use jecloud_model::ids::ReleaseNumber;
+use jecloud_model::time::Timestamp;
+use jecloud_server::{PlanRequest, Server};
+
+use crate::args::Global;
+use crate::compose::{Circumstances, Composed, compose};
+use crate::failure::{Code, Failure};
+use crate::output::{bold, dim, plural, print, print_json, size, yellow};
+use crate::project::Project;
+use crate::session::{self, Session};
+use crate::hooks;
+
+pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(), Failure> {
+    let project = Project::open(global, dir)?;
+    let wished = project.environment(&global.env);
+    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let known = session.state()?;
+    let environment = known.as_ref().and_then(|state| state.environments.get(&session.environment));
+    let tree = SourceTree::scan(&project.directory)?;
+    let version = tree.version()?;
+    let root = session.home.server();
+    let sandbox = session::sandbox(&root)?;
+    let no_variables = BTreeMap::new();
+    let circumstances = Circumstances {
+        number: known.as_ref().map_or(ReleaseNumber(1), |state| state.next_release(&session.environment)),
+        env: environment.map_or(&no_variables, |environment| &environment.env),
+        hold: false,
+        now: Timestamp::from_system(std::time::SystemTime::now()),
+    };
+    let Composed { release, hooks: resolved } =
+        compose(&project, &global.env, &tree, version.clone(), &sandbox, &session, &circumstances)?;
+    let unchanged = environment
+        .and_then(|environment| environment.serving_release())
+        .filter(|serving| serving.release.same_content(&release))
+        .map(|serving| serving.release.number);
+
+    let server = Server::open(root, session::executable()?, sandbox)?;
+    let request = PlanRequest {
+        release: release.clone(),
+        paths: tree.paths().filter_map(|path| path.to_str().map(str::to_owned)).collect(),
+        contents: hooks::visible(&tree, &resolved)?,
+    };
+    let components = resolved.iter().map(|hook| (hook.digest.clone(), hook.wasm.as_slice())).collect();
+    let plan = jecloud_server::plan(&server, &request, &components)?;
+    if json {
+        print_json(&serde_json::json!({
+            "app": session.app, "environment": session.environment, "version": version,
+            "release": release.number, "unchanged_since": unchanged, "plan": plan,
+        }));
+    } else {
+        let what = format!("{}, {}", plural(tree.len(), "file", "files"), size(tree.bytes()));
+        print(&format!(
+            "{} {}: release {} of version {} ({what})",
+            bold(session.app.as_str()),
+            bold(global.env.as_str()),
+            release.number,
+            version.short()
+        ));
+        if let Some(number) = unchanged {
+            print(&format!("Nothing changed since {number}, which serves: `jecloud deploy` would do nothing."));
+        }
+        print(&render(&plan));
+    }
+    match plan.failure {
+        None => Ok(()),
+        Some(failure) => Err(Failure::new(Code::Failed, format!("the deployment would fail: {}", failure.reason))
+            .details(failure.details)
+            .world("Nothing was changed.")
+            .hint(failure.hint)),
+    }
+}
+
+fn render(plan: &DeployPlan) -> String {
+    plan.services.iter().map(service).collect::<Vec<_>>().join("\n")
+}
+
+fn service(plan: &ServicePlan) -> String {
+    let mut lines = vec![format!("\n{} {}", bold(plan.service.as_str()), dim(&format!("(hook {})", plan.hook)))];
+    for note in &plan.notes {
+        lines.push(format!("  {} {note}", yellow("note:")));
+    }
+    for package in &plan.packages {
+        let version = if package.version.is_empty() { "any version" } else { &package.version };
+        lines.push(match &package.source {
+            Source::Present => format!("  use      {} {version}, which is on the machine", package.name),
+            Source::Distribution => format!("  install  {} {version} from the distribution", package.name),
+            Source::Archive(archive) => format!("  install  {} {version} from {}", package.name, archive.url),
+        });
+    }
+    for file in &plan.files {
+        lines.push(format!("  write    {} ({}, mode {:o})", file.path, size(file.bytes as u64), file.mode));
+    }
+    for command in &plan.commands {
+        let root = if command.run_as == Identity::Root { " as root" } else { "" };
+        let kept = if command.kept { " (unchanged: kept from before)" } else { "" };
+        lines.push(format!("  {:8} {}: {}{root}{}", command.phase, command.title, words(&command.argv), dim(kept)));
+    }
+    for process in &plan.processes {
+        let root = if process.run_as == Identity::Root { " as root" } else { "" };
+        lines.push(format!("  start    {} × {}: {}{root}", process.count, process.name, words(&process.argv)));
+        lines.push(format!("           until {}", health(&process.health)));
+    }
+    for route in &plan.routes {
+        lines.push(format!("  route    {} to {}", route.path_prefix, route.process));
+    }
+    if !plan.values.is_empty() {
+        lines.push(format!("  give     {} to the app and the other services", plan.values.join(", ")));
+    }
+    lines.join("\n")
+}
+
+fn health(health: &Health) -> String {
+    match health {
+        Health::StaysUp => "it has been up for a second".to_owned(),
+        Health::PortOpen(_) => "its port is open".to_owned(),
+        Health::Http { path, .. } => format!("GET {path} answers with a status below 400"),
+        Health::Command(argv) => format!("`{}` exits with 0", words(argv)),
+    }
+}
+
+/// An argv as a person would type it.
+fn words(argv: &[String]) -> String {
+    let quoted: Vec<String> = argv
+        .iter()
+        .map(|word| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:={}@,+%".contains(&byte);
+            if !word.is_empty() && word.bytes().all(plain) { word.clone() } else { format!("'{word}'") }
+        })
+        .collect();
+    quoted.join(" ")
+}

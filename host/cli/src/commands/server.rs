@@ -1,0 +1,203 @@
+//! `jecloud update-server` and the processes that stay: what is typed by JeCloud, not by people.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use jecloud_cloud::{Found, Machines as _, Options, roll_forward};
+use jecloud_disk::log::{KEEP, MAX_BYTES, RotatingLog};
+use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
+use jecloud_model::layout::ServerRoot;
+use jecloud_model::release::Release;
+use jecloud_model::time::Timestamp;
+use jecloud_server::{Place, Server, ServerError, api, destroy, rollforward};
+use serde::de::DeserializeOwned;
+
+use crate::args::ServerAction;
+use crate::failure::{Code, Failure};
+use crate::home::Home;
+use crate::output::print_json_line;
+use crate::session::{self, Session};
+
+/// The most that is read from standard input: a release with all its variables, or the inputs of a plan.
+const LONGEST_INPUT: u64 = 64 << 20;
+
+/// How long the process manager may take to end everything.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(11 * 60);
+
+pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCode, Failure> {
+    let root = match root {
+        Some(root) => ServerRoot::new(root),
+        None => Home::from_environment()?.server(),
+    };
+    match action {
+        ServerAction::Init { listen } => {
+            let listen = (!listen.is_empty()).then_some(listen);
+            print_json_line(&api::init(&root, listen)?);
+        }
+        ServerAction::Status { app, environment } => {
+            print_json_line(&api::status(&root, app.as_ref(), environment.as_ref())?);
+        }
+        ServerAction::Want => print_json_line(&api::missing(&root, input()?)?),
+        ServerAction::PutArchive { app, environment, version, file } => {
+            api::put_archive(&Place::new(&root, &app, &environment), &version, &file)?;
+        }
+        ServerAction::PutHook { digest, file } => api::put_hook(&root, &digest, &file)?,
+        ServerAction::Deploy { version } => {
+            let release: Release = input()?;
+            if release.version != version {
+                return Err(Failure::usage(format!("the release on standard input is of version {}", release.version)));
+            }
+            api::deploy(&session::local_server(root)?, &release)?;
+        }
+        ServerAction::Commit { app, environment, release } => {
+            let server = session::local_server(root)?;
+            api::commit(&server, &Place::new(&server.root, &app, &environment), release)?;
+        }
+        ServerAction::Abort { app, environment, release } => {
+            let server = session::local_server(root)?;
+            api::abort(&server, &Place::new(&server.root, &app, &environment), release)?;
+        }
+        ServerAction::Follow { app, environment, release } => {
+            let server = session::local_server(root)?;
+            let place = Place::new(&server.root, &app, &environment);
+            api::follow(&server, &place, release, &mut |event| {
+                let line = serde_json::to_string(event).map_err(std::io::Error::other)?;
+                let mut out = std::io::stdout().lock();
+                writeln!(out, "{line}").and_then(|()| out.flush())
+            })?;
+        }
+        ServerAction::Destroy { app, environment } => {
+            let server = session::local_server(root)?;
+            destroy::destroy(&server, &Place::new(&server.root, &app, &environment))?;
+        }
+        ServerAction::Rollforward { app, environment, quiet } => return roll(root, app, environment, quiet),
+        ServerAction::Pins { app, environment, release } => {
+            print_json_line(&api::pins(&Place::new(&root, &app, &environment), release)?);
+        }
+        ServerAction::Shutdown => {
+            jecloud_supervisor::client::shutdown(&root, Instant::now() + SHUTDOWN_DEADLINE)
+                .map_err(|error| Failure::from_error(Code::Failed, "the process manager cannot be ended", &error))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A JSON document on standard input.
+fn input<T: DeserializeOwned>() -> Result<T, Failure> {
+    let mut text = Vec::new();
+    std::io::stdin()
+        .take(LONGEST_INPUT)
+        .read_to_end(&mut text)
+        .map_err(|error| Failure::usage(format!("standard input cannot be read: {error}")))?;
+    serde_json::from_slice(&text).map_err(|error| Failure::usage(format!("standard input is not what was expected: {error}")))
+}
+
+/// Rolls one environment forward, or all, and with them the clouds of this machine.
+fn roll(
+    root: ServerRoot,
+    app: Option<AppName>,
+    environment: Option<EnvironmentName>,
+    quiet: bool,
+) -> Result<ExitCode, Failure> {
+    if !Server::is_initialised(&root)? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let server = session::local_server(root)?;
+    let result = match (app, environment) {
+        (Some(app), Some(environment)) => {
+            let place = Place::new(&server.root, &app, &environment);
+            rollforward::roll_forward(&server, &place, true).map(drop).map_err(|error| vec![(place, error)])
+        }
+        _ => {
+            clouds(&server.root);
+            let result = rollforward::roll_forward_all(&server);
+            // Where nothing runs any more that should, everything is wanted all the same.
+            api::revive(&server)?;
+            result
+        }
+    };
+    let Err(errors) = result else { return Ok(ExitCode::SUCCESS) };
+    let lines: Vec<String> = errors.iter().map(|(place, error)| in_one_line(place, error)).collect();
+    let log = server.root.system_log("rollforward");
+    let now = Timestamp::from_system(std::time::SystemTime::now());
+    if let Ok(mut log) = RotatingLog::open(&log, MAX_BYTES, KEEP) {
+        for line in &lines {
+            let _ = log.append_line(&format!("{now} {line}"));
+        }
+    }
+    if quiet {
+        return Ok(ExitCode::from(Code::Failed as u8));
+    }
+    Err(Failure::new(Code::Failed, "not everything could be rolled forward").details(lines))
+}
+
+fn in_one_line(place: &Place, error: &ServerError) -> String {
+    format!("{} {}: {}", place.app, place.environment, jecloud_server::chain(error))
+}
+
+/// What was recorded in a cloud of this machine, and nobody handed to the server because whoever recorded it died.
+fn clouds(root: &ServerRoot) {
+    let Some(home) = Home::of_server(root) else { return };
+    let names = jecloud_disk::tree::list(&home.clouds()).unwrap_or_default();
+    for app in names.iter().filter_map(|name| name.to_str()?.parse::<AppName>().ok()) {
+        let Ok(session) = Session::at(home.clone(), &app, &EnvironmentName::production()) else { continue };
+        let options = Options { patience: Duration::ZERO, ..Options::default() };
+        // What cannot be done now is done at the next turn; the state has the reasons.
+        let _ = roll_forward(session.cloud(), &options, &mut ());
+    }
+}
+
+/// The exact versions to which a release resolved, asked of the servers it runs on.
+pub(crate) fn pins(
+    session: &Session,
+    release: ReleaseNumber,
+) -> Result<BTreeMap<ServiceName, BTreeMap<String, String>>, Failure> {
+    let mut all: BTreeMap<ServiceName, BTreeMap<String, String>> = BTreeMap::new();
+    let environment = session.environment_state()?;
+    for (name, record) in &environment.servers {
+        let place = jecloud_model::cloud::Place { environment: session.environment.clone(), server: name.clone() };
+        let Found::Present(machine) = session.cloud().machines.find(&place, record) else { continue };
+        let number = release.0.to_string();
+        let args = ["pins", session.app.as_str(), session.environment.as_str(), &number];
+        let output = machine
+            .call(&args, None, Duration::from_secs(60))
+            .map_err(|error| Failure::from_error(Code::NotReachable, "the server cannot be asked for its versions", &error))?;
+        let pins: BTreeMap<ServiceName, BTreeMap<String, String>> =
+            serde_json::from_slice(&output.stdout).unwrap_or_default();
+        for (service, pinned) in pins {
+            all.entry(service).or_default().extend(pinned);
+        }
+    }
+    Ok(all)
+}
+
+/// `jecloud supervisor`
+pub(crate) fn supervisor(root: PathBuf) -> Result<(), Failure> {
+    let root = ServerRoot::new(root);
+    let document = jecloud_server::document(&root)?;
+    let app_user = document.app_user.as_deref().filter(|_| jecloud_launch::is_root());
+    let settings = jecloud_supervisor::Settings {
+        app_user: app_user.and_then(jecloud_launch::User::lookup),
+        listen: document.listen,
+    };
+    jecloud_supervisor::run(root, session::executable()?, settings)
+        .map_err(|error| Failure::from_error(Code::Failed, "the process manager ended", &error))
+}
+
+/// `jecloud front`
+pub(crate) fn front(root: PathBuf) -> Result<(), Failure> {
+    let root = ServerRoot::new(root);
+    jecloud_front::run(root).map_err(|error| Failure::from_error(Code::Failed, "the front ended", &error))
+}
+
+/// `jecloud compile-hook`
+pub(crate) fn compile_hook() -> Result<(), Failure> {
+    let limits = jecloud_sandbox::Limits::default();
+    let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    jecloud_sandbox::compile_in_this_process(&limits, input, output)
+        .map_err(|error| Failure::new(Code::Failed, jecloud_server::chain(&error)))?;
+    Ok(())
+}

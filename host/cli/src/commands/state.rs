@@ -1,0 +1,107 @@
+//! `jecloud state`: the cloud state, for those who have to look inside.
+
+use std::path::Path;
+
+use jecloud_disk::durable;
+use jecloud_launch::Launch;
+
+use crate::args::{Global, StateAction};
+use crate::failure::{Code, Failure};
+use crate::output::{Table, print, print_json, size};
+use crate::project::Project;
+use crate::session::Session;
+
+pub(crate) fn run(global: &Global, action: StateAction) -> Result<(), Failure> {
+    let project = Project::open(global, None)?;
+    let wished = project.environment(&global.env);
+    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    match action {
+        StateAction::Show { id: None } => {
+            let (text, _) = session.state_file().text()?.ok_or_else(|| session.nothing_deployed())?;
+            print(text.trim_end());
+            Ok(())
+        }
+        StateAction::Show { id: Some(id) } => {
+            print(past(&session, &id)?.trim_end());
+            Ok(())
+        }
+        StateAction::Edit { from } => edit(&session, from.as_deref()),
+        StateAction::History { json } => history(&session, json),
+    }
+}
+
+fn past(session: &Session, id: &str) -> Result<String, Failure> {
+    session.state_file().past_text(id)?.ok_or_else(|| {
+        Failure::usage(format!("there is no earlier state {id}")).hint("`jecloud state history` lists them.")
+    })
+}
+
+fn history(session: &Session, json: bool) -> Result<(), Failure> {
+    let past = session.state_file().history()?;
+    if json {
+        let rows: Vec<serde_json::Value> = past
+            .iter()
+            .map(|past| {
+                serde_json::json!({
+                    "id": past.id, "written": past.written, "bytes": past.size, "generation": past.generation,
+                })
+            })
+            .collect();
+        print_json(&rows);
+        return Ok(());
+    }
+    if past.is_empty() {
+        return Err(session.nothing_deployed());
+    }
+    let mut table = Table::new(["id", "generation", "written", "size"]);
+    for past in past {
+        let generation = past.generation.map_or_else(|| "damaged".to_owned(), |generation| generation.to_string());
+        table.row([past.id, generation, past.written.to_string(), size(past.size)]);
+    }
+    print(&table.render());
+    Ok(())
+}
+
+fn edit(session: &Session, from: Option<&str>) -> Result<(), Failure> {
+    let current = session.state_file().text()?;
+    let etag = current.as_ref().map(|(_, etag)| etag.clone());
+    let before = match from {
+        Some(id) => past(session, id)?,
+        None => current.map(|(text, _)| text).ok_or_else(|| session.nothing_deployed())?,
+    };
+    let directory = session.home.path().join("editing");
+    durable::create_dirs(&directory, 0o700)?;
+    let path = directory.join(format!("{}-{}.json", session.app, std::process::id()));
+    durable::replace(&path, before.as_bytes(), 0o600)?;
+    open_editor(&path)?;
+    let after = durable::read_text(&path)?.unwrap_or_default();
+    if after == before && from.is_none() {
+        durable::remove(&path)?;
+        print("Nothing was changed.");
+        return Ok(());
+    }
+    let state = session.state_file().edit(&after, etag).map_err(|error| {
+        Failure::from(error).world(format!("The state is as it was; what you wrote is in {}.", path.display()))
+    })?;
+    durable::remove(&path)?;
+    print(&format!("Wrote generation {}.", state.generation));
+    Ok(())
+}
+
+fn open_editor(path: &Path) -> Result<(), Failure> {
+    let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()));
+    let editor = editor.unwrap_or_else(|| "vi".to_owned());
+    // `code --wait`: a program with arguments.
+    let mut words = editor.split_whitespace();
+    let program = words.next().unwrap_or("vi");
+    let launch = Launch::new(program).args(words).arg(path);
+    let ended = jecloud_launch::interactive(launch).map_err(|error| {
+        Failure::new(Code::Failed, format!("the editor cannot be started: {}", jecloud_server::chain(&error)))
+            .world("Nothing was changed.")
+            .hint("Set EDITOR to the one that you like.")
+    })?;
+    if ended.success() {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Failed, format!("the editor {ended}")).world("Nothing was changed."))
+}

@@ -1,0 +1,17 @@
+//! `jecloud version`
+
+use crate::output::{print, print_json};
+
+pub(crate) fn run(json: bool) {
+    let version = env!("CARGO_PKG_VERSION");
+    if json {
+        print_json(&serde_json::json!({
+            "version": version,
+            "os": std::env::consts::OS,
+            "arch": std::env::consts::ARCH,
+            "contract": "jecloud:hook@0.1.0",
+        }));
+    } else {
+        print(&format!("jecloud {version}"));
+    }
+}

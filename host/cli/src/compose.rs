@@ -1,0 +1,107 @@
+//! What a deployment would be: `deploy` and `plan` share every line of this.
+
+use std::collections::BTreeMap;
+
+use jecloud_disk::source::SourceTree;
+use jecloud_model::config::EnvironmentConfig;
+use jecloud_model::format::Format;
+use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, VersionId};
+use jecloud_model::release::{ProcessWish, Release, ReleaseService};
+use jecloud_model::time::Timestamp;
+use jecloud_sandbox::Sandbox;
+
+use crate::failure::Failure;
+use crate::hooks::{self, Components, Resolved};
+use crate::project::Project;
+
+/// A release that nobody has recorded yet, and what it needs.
+pub(crate) struct Composed {
+    /// Its number is what the caller said.
+    pub(crate) release: Release,
+    /// The hooks of its services.
+    pub(crate) hooks: Vec<Resolved>,
+}
+
+/// What goes into a release besides the project.
+pub(crate) struct Circumstances<'a> {
+    /// Which number it would have.
+    pub(crate) number: ReleaseNumber,
+    /// What `jecloud env set` recorded.
+    pub(crate) env: &'a BTreeMap<String, String>,
+    /// Whether several servers have to switch together.
+    pub(crate) hold: bool,
+    /// Now.
+    pub(crate) now: Timestamp,
+}
+
+/// Composes the release that deploying this tree would record.
+pub(crate) fn compose(
+    project: &Project,
+    environment: &EnvironmentName,
+    tree: &SourceTree,
+    version: VersionId,
+    sandbox: &Sandbox,
+    components: &dyn Components,
+    circumstances: &Circumstances<'_>,
+) -> Result<Composed, Failure> {
+    let wished: EnvironmentConfig = project.environment(environment);
+    let resolved =
+        hooks::resolve(sandbox, components, &project.config, environment, &wished, &project.lock, tree)?;
+    let services = resolved
+        .iter()
+        .map(|resolved| {
+            let service = ReleaseService {
+                hook: resolved.digest.clone(),
+                settings: resolved.settings.clone(),
+                powers: resolved.granted.clone(),
+                pins: project.lock.pins(&resolved.service),
+            };
+            (resolved.service.clone(), service)
+        })
+        .collect();
+    let processes = wished
+        .processes
+        .iter()
+        .map(|(name, process)| {
+            (name.clone(), ProcessWish { count: process.count, health: process.health.clone() })
+        })
+        .collect();
+    let mut env = wished.env.clone();
+    env.extend(circumstances.env.clone());
+    Ok(Composed {
+        release: Release {
+            format: Format::default(),
+            app: wished.app.clone(),
+            environment: environment.clone(),
+            number: circumstances.number,
+            version,
+            services,
+            processes,
+            env,
+            hosts: vec![host_name(&wished.app, environment)],
+            hold: circumstances.hold,
+            created: circumstances.now,
+            created_by: person(),
+            repeats: None,
+        },
+        hooks: resolved,
+    })
+}
+
+/// The host name under which an environment is found on this machine. Names below `localhost` lead to the machine
+/// itself (RFC 6761), so they work without any DNS.
+pub(crate) fn host_name(app: &AppName, environment: &EnvironmentName) -> String {
+    if *environment == EnvironmentName::production() {
+        format!("{app}.localhost")
+    } else {
+        format!("{environment}.{app}.localhost")
+    }
+}
+
+/// Who deploys: `user@machine`.
+pub(crate) fn person() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    let user = user.unwrap_or_else(|_| if jecloud_launch::is_root() { "root".to_owned() } else { "somebody".to_owned() });
+    let machine = rustix::system::uname();
+    format!("{user}@{}", machine.nodename().to_string_lossy())
+}

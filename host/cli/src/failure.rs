@@ -1,0 +1,144 @@
+//! Where errors become words and exit codes. Every failure shown has what was attempted, why it failed, what state
+//! the world is in, and what to type next.
+
+use std::fmt::Write as _;
+
+/// Exit codes, as `jecloud --help` documents them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// It failed; what served before serves.
+    Failed = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+    /// Somebody else was faster.
+    LostRace = 3,
+    /// The wish is recorded, and the server could not be reached.
+    NotReachable = 4,
+}
+
+/// A failure as it is shown to a person.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The exit code.
+    pub(crate) code: Code,
+    /// What was attempted and why it failed, with causes; no final full stop.
+    pub(crate) what: String,
+    /// The lines that a process or command wrote, or a place in a file.
+    pub(crate) details: Vec<String>,
+    /// The state of the world: `r3 (841bc9d01fe3) still serves; nothing was switched`.
+    pub(crate) world: String,
+    /// What to do next; may be empty.
+    pub(crate) hint: String,
+}
+
+impl Failure {
+    /// A failure of this kind.
+    pub(crate) fn new(code: Code, what: impl Into<String>) -> Self {
+        Self { code, what: what.into(), details: Vec::new(), world: String::new(), hint: String::new() }
+    }
+
+    /// Wrong usage or configuration.
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self::new(Code::Usage, what).world("Nothing was changed.")
+    }
+
+    /// From an error with its causes: `attempt` says what was attempted, as in "cannot read the state".
+    pub(crate) fn from_error(code: Code, attempt: &str, error: &dyn std::error::Error) -> Self {
+        Self::new(code, format!("{attempt}: {}", jecloud_server::chain(error)))
+    }
+
+    /// With the state of the world.
+    pub(crate) fn world(mut self, world: impl Into<String>) -> Self {
+        self.world = world.into();
+        self
+    }
+
+    /// With what to do next.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    /// With lines.
+    pub(crate) fn details(mut self, details: Vec<String>) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// The text, with these two styles for what stands out.
+    pub(crate) fn render(&self) -> String {
+        let red = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
+        let cyan = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Cyan.into()));
+        let mut text = format!("{red}error:{red:#} {}\n", self.what);
+        if !self.details.is_empty() {
+            text.push('\n');
+            for line in &self.details {
+                let _ = writeln!(text, "  | {line}");
+            }
+        }
+        if !self.world.is_empty() {
+            let _ = writeln!(text, "\n{}", self.world);
+        }
+        if !self.hint.is_empty() {
+            let _ = writeln!(text, "\n{cyan}hint:{cyan:#} {}", self.hint);
+        }
+        text
+    }
+
+    /// As JSON, for `--json`.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "error": self.what,
+            "details": self.details,
+            "state": self.world,
+            "hint": self.hint,
+            "exit_code": self.code as i32,
+        })
+    }
+}
+
+impl From<jecloud_server::ServerError> for Failure {
+    fn from(error: jecloud_server::ServerError) -> Self {
+        let text = jecloud_server::chain(&error);
+        match error.into_failure() {
+            Ok(failure) => Self::new(Code::Failed, failure.reason).details(failure.details).hint(failure.hint),
+            Err(_) => Self::new(Code::Failed, text),
+        }
+    }
+}
+
+impl From<jecloud_disk::DiskError> for Failure {
+    fn from(error: jecloud_disk::DiskError) -> Self {
+        let hint = if error.is_denied() {
+            "Check who owns it; JECLOUD_HOME names another place."
+        } else if error.is_out_of_space() {
+            "The disk is full: make room and try again."
+        } else {
+            ""
+        };
+        Self::new(Code::Failed, jecloud_server::chain(&error)).hint(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_four_parts_are_shown() {
+        let failure = Failure::new(Code::Failed, "release r2 failed: web.1 exited with status 1")
+            .details(vec!["Error: no".to_owned()])
+            .world("r1 (841bc9d01fe3) still serves.")
+            .hint("Mend it.");
+        let plain = anstream::adapter::strip_str(&failure.render()).to_string();
+        insta::assert_snapshot!(plain, @r"
+        error: release r2 failed: web.1 exited with status 1
+
+          | Error: no
+
+        r1 (841bc9d01fe3) still serves.
+
+        hint: Mend it.
+        ");
+    }
+}

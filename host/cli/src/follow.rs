@@ -1,0 +1,145 @@
+//! Showing a roll-forward: events become lines.
+
+use std::time::Duration;
+
+use jecloud_cloud::{End, Options, Progress as Went, Report, Reporter, Sources, roll_forward};
+use jecloud_model::app::DeploymentState;
+use jecloud_model::events::{Event, What};
+use jecloud_model::ids::ReleaseNumber;
+
+use crate::failure::{Code, Failure};
+use crate::interrupt::{self, Phase};
+use crate::output::Progress;
+use crate::session::Session;
+
+/// How long a roll-forward goes on without any progress before it gives the terminal back.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Shows what goes on with one release.
+pub(crate) struct Watcher<'a> {
+    progress: &'a mut Progress,
+    /// Which release is watched; others are not shown.
+    release: ReleaseNumber,
+    /// Lines that commands of the current state wrote: shown only if it fails.
+    last_output: String,
+}
+
+impl<'a> Watcher<'a> {
+    pub(crate) fn new(progress: &'a mut Progress, release: ReleaseNumber) -> Self {
+        Self { progress, release, last_output: String::new() }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event.what {
+            What::Entered { state } => self.progress.begin(in_progress(state)),
+            What::Finished { state, detail, took_ms } => {
+                let text = done(state, &detail);
+                if !text.is_empty() {
+                    self.progress.done_after(&text, Some(Duration::from_millis(took_ms)));
+                }
+            }
+            What::Command { title, .. } => self.progress.detail(&title),
+            What::Output { line } => {
+                self.progress.detail(&line);
+                self.last_output = line;
+            }
+            What::Note { text } => self.progress.note(&text),
+            What::Failed { .. } => self.progress.failed(),
+            What::Serving | What::Aborted => {}
+        }
+    }
+}
+
+impl Reporter for Watcher<'_> {
+    fn report(&mut self, went: Went) {
+        match went {
+            Went::Handed { .. } => interrupt::enter(Phase::Following),
+            Went::Event { release, event, .. } if release == self.release => {
+                interrupt::enter(Phase::Following);
+                self.event(event);
+            }
+            Went::Creating(place) => self.progress.begin(&format!("setting up server {}", place.server)),
+            Went::Created(_) => self.progress.done("set up this machine"),
+            Went::Trouble { place, reason, .. } => self.progress.note(&format!("{}: {reason}", place.server)),
+            _ => {}
+        }
+    }
+}
+
+fn in_progress(state: DeploymentState) -> &'static str {
+    match state {
+        DeploymentState::ExtractingSources => "extracting sources",
+        DeploymentState::InstallingPackages => "installing packages",
+        DeploymentState::Preparing => "preparing",
+        DeploymentState::Starting => "starting processes",
+        DeploymentState::Ready => "waiting for the other servers",
+        DeploymentState::Switching => "switching",
+        DeploymentState::Deployed => "asking the services",
+    }
+}
+
+/// What is said when a state's work is done; nothing where it is not worth a line.
+fn done(state: DeploymentState, detail: &str) -> String {
+    let with = |text: &str| match detail {
+        "" => text.to_owned(),
+        detail => format!("{text}: {detail}"),
+    };
+    match state {
+        DeploymentState::ExtractingSources => with("extracted sources"),
+        DeploymentState::InstallingPackages => with("packages"),
+        DeploymentState::Preparing => with("prepared"),
+        DeploymentState::Starting => with("started"),
+        DeploymentState::Switching => with("switched"),
+        DeploymentState::Ready | DeploymentState::Deployed => String::new(),
+    }
+}
+
+/// Rolls forward until a release has come to its end, and shows it.
+pub(crate) fn until_end(
+    session: &Session,
+    release: ReleaseNumber,
+    sources: Sources,
+    progress: &mut Progress,
+) -> Result<Report, Failure> {
+    let options = Options {
+        environment: Some(session.environment.clone()),
+        release: Some(release),
+        sources,
+        wake: false,
+        patience: PATIENCE,
+        cancel: &|| false,
+    };
+    let report = roll_forward(session.cloud(), &options, &mut Watcher::new(progress, release))?;
+    match &report.end {
+        End::Serving | End::Settled => Ok(report),
+        End::Failed(failure) => {
+            progress.failed();
+            let what = match report.state.environments.get(&session.environment) {
+                Some(environment) => Session::release_in_words(environment, release),
+                None => release.to_string(),
+            };
+            Err(Failure::new(Code::Failed, format!("release {what} failed: {}", failure.reason))
+                .details(failure.details.clone())
+                .world(session.world_in_words())
+                .hint(if failure.hint.is_empty() {
+                    format!("Fix the cause and deploy again; `jecloud logs{}` shows more.", session.environment_flag())
+                } else {
+                    failure.hint.clone()
+                }))
+        }
+        End::LostRace { newer } => {
+            let newer = newer.map_or_else(|| "its destruction".to_owned(), |newer| format!("release {newer}"));
+            Err(Failure::new(Code::LostRace, format!("release {release} was given up for {newer}"))
+                .world(session.world_in_words())
+                .hint("`jecloud releases` shows who deployed what; deploy again to put yours on top."))
+        }
+        End::Unfinished { troubles } => Err(Failure::new(
+            Code::NotReachable,
+            format!("release {release} is recorded, but the server could not be told about it"),
+        )
+        .details(troubles.iter().map(|(place, why)| format!("{}: {why}", place.server)).collect())
+        .world(session.world_in_words())
+        .hint(format!("`jecloud fwd{}` goes on with it, from anywhere.", session.environment_flag()))),
+        End::Cancelled => Err(Failure::new(Code::Failed, "cancelled")),
+    }
+}

@@ -1,0 +1,174 @@
+//! What most commands begin with: the project, its cloud, and where hooks run.
+
+use std::path::PathBuf;
+
+use jecloud_cloud::{Cloud, DirectoryStore, LocalMachines, StateFile, SystemWorld};
+use jecloud_model::cloud::{CloudState, EnvironmentState};
+use jecloud_model::config::Provider;
+use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber};
+use jecloud_model::layout::ServerRoot;
+use jecloud_sandbox::{ChildCompiler, Sandbox};
+use jecloud_server::Server;
+
+use crate::failure::{Code, Failure};
+use crate::home::Home;
+use crate::hooks::Components;
+
+/// The running binary, by a path that outlives this process: what it starts must be found by later commands too.
+pub(crate) fn executable() -> Result<PathBuf, Failure> {
+    std::env::current_exe()
+        .map_err(|error| Failure::new(Code::Failed, format!("the path of the jecloud binary cannot be found: {error}")))
+}
+
+/// Where hooks run. Compiled components are kept beside the server's own: on this machine they are the same.
+pub(crate) fn sandbox(root: &ServerRoot) -> Result<Sandbox, Failure> {
+    let compiled = root.compiled_hooks();
+    if let Some(parent) = compiled.parent() {
+        jecloud_disk::durable::create_dirs(parent, 0o755)?;
+    }
+    // Not by its path: what is compiled must be compiled by exactly this binary.
+    Sandbox::new(compiled, Box::new(ChildCompiler::new("/proc/self/exe")))
+        .map_err(|error| Failure::from_error(Code::Failed, "hooks cannot be run on this machine", &error))
+}
+
+/// This machine as a server, made where it does not exist yet.
+pub(crate) fn local_server(root: ServerRoot) -> Result<Server, Failure> {
+    let sandbox = sandbox(&root)?;
+    Ok(Server::open(root, executable()?, sandbox)?)
+}
+
+/// The cloud of one app.
+pub(crate) struct Session {
+    /// Whose.
+    pub(crate) app: AppName,
+    /// Which environment is meant.
+    pub(crate) environment: EnvironmentName,
+    /// Where everything lies.
+    pub(crate) home: Home,
+    pub(crate) store: DirectoryStore,
+    machines: LocalMachines,
+    world: SystemWorld,
+}
+
+impl Session {
+    /// The cloud of an app with a provider.
+    pub(crate) fn open(app: &AppName, environment: &EnvironmentName, provider: Provider) -> Result<Self, Failure> {
+        if provider != Provider::Local {
+            return Err(Failure::usage(format!("this JeCloud cannot use provider = \"{provider}\" yet"))
+                .hint("Write provider = \"local\" in [cloud], or leave it out, to run on this machine."));
+        }
+        Self::at(Home::from_environment()?, app, environment)
+    }
+
+    /// A cloud of this machine.
+    pub(crate) fn at(home: Home, app: &AppName, environment: &EnvironmentName) -> Result<Self, Failure> {
+        let store = DirectoryStore::new(home.cloud(app));
+        let machines = LocalMachines::new(executable()?, home.server());
+        Ok(Self { app: app.clone(), environment: environment.clone(), store, machines, world: SystemWorld, home })
+    }
+
+    /// For the cloud crate.
+    pub(crate) fn cloud(&self) -> Cloud<'_> {
+        Cloud { app: &self.app, store: &self.store, machines: &self.machines, world: &self.world }
+    }
+
+    /// The document of the state.
+    pub(crate) fn state_file(&self) -> StateFile<'_> {
+        StateFile::new(&self.store, &self.app, &self.world)
+    }
+
+    /// The state; none where nothing was ever deployed.
+    pub(crate) fn state(&self) -> Result<Option<CloudState>, Failure> {
+        Ok(self.state_file().read()?.map(|known| known.state))
+    }
+
+    /// The environment in the state, which a command needs.
+    pub(crate) fn environment_state(&self) -> Result<EnvironmentState, Failure> {
+        self.state()?
+            .and_then(|state| state.environments.get(&self.environment).cloned())
+            .filter(|environment| !environment.releases.is_empty())
+            .ok_or_else(|| self.nothing_deployed())
+    }
+
+    /// What is said where nothing was deployed.
+    pub(crate) fn nothing_deployed(&self) -> Failure {
+        let flag = self.environment_flag();
+        Failure::new(Code::Failed, format!("{} was never deployed to {}", self.app, self.environment))
+            .hint(format!("`jecloud deploy{flag}` does."))
+    }
+
+    /// ` -e staging`, where it has to be typed.
+    pub(crate) fn environment_flag(&self) -> String {
+        if self.environment == EnvironmentName::production() {
+            String::new()
+        } else {
+            format!(" -e {}", self.environment)
+        }
+    }
+
+    /// `r3 (841bc9d01fe3)`.
+    pub(crate) fn release_in_words(environment: &EnvironmentState, number: ReleaseNumber) -> String {
+        match environment.release(number) {
+            Some(recorded) => format!("{number} ({})", recorded.release.version.short()),
+            None => number.to_string(),
+        }
+    }
+
+    /// What serves, as a sentence for failures.
+    pub(crate) fn world_in_words(&self) -> String {
+        let Ok(Some(state)) = self.state() else { return "Nothing serves.".to_owned() };
+        let environment = state.environments.get(&self.environment);
+        match environment.and_then(|environment| Some((environment, environment.serving?))) {
+            Some((environment, serving)) => {
+                format!("{} still serves; nothing was switched.", Self::release_in_words(environment, serving))
+            }
+            None => "Nothing serves yet.".to_owned(),
+        }
+    }
+}
+
+impl Components for Session {
+    fn component(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Failure> {
+        use jecloud_cloud::ObjectStore as _;
+        let found = self
+            .store
+            .get(&jecloud_cloud::keys::hook(digest))
+            .map_err(|error| Failure::from_error(Code::Failed, "the app's store cannot be read", &error))?;
+        Ok(found.map(|object| object.bytes))
+    }
+}
+
+impl From<jecloud_cloud::StateError> for Failure {
+    fn from(error: jecloud_cloud::StateError) -> Self {
+        use jecloud_model::cloud::Rejected;
+        let code = match &error {
+            jecloud_cloud::StateError::Rejected(Rejected::LostRace { .. }) => Code::LostRace,
+            _ => Code::Failed,
+        };
+        Failure::new(code, jecloud_server::chain(&error)).hint(sentence(&error.hint()))
+    }
+}
+
+impl From<jecloud_cloud::RollForwardError> for Failure {
+    fn from(error: jecloud_cloud::RollForwardError) -> Self {
+        match error {
+            jecloud_cloud::RollForwardError::State(error) => error.into(),
+            jecloud_cloud::RollForwardError::Store(error) => {
+                Failure::from_error(Code::Failed, "the app's store cannot be used", &error)
+            }
+        }
+    }
+}
+
+/// A fragment as a sentence: a capital letter and a full stop.
+fn sentence(fragment: &str) -> String {
+    let mut letters = fragment.chars();
+    match letters.next() {
+        Some(first) if fragment.ends_with(['.', '!', '?', '`']) && !first.is_lowercase() => fragment.to_owned(),
+        Some(first) => {
+            let text: String = first.to_uppercase().chain(letters).collect();
+            if text.ends_with('.') { text } else { format!("{text}.") }
+        }
+        None => String::new(),
+    }
+}

@@ -1,0 +1,342 @@
+//! Servers and a store that exist in memory only, and roll-forwards that act on them from what they saw earlier.
+//!
+//! A server's `app.json` is the real one, changed by its own transitions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jecloud_model::app::{AppDocument, DeploymentState, Failure, Outcome};
+use jecloud_model::cloud::{
+    Change, CloudState, CloudStep, Objects, Operation, Place, SeenCloud, SeenEnvironment, SeenServer, ServerName,
+    apply, plan,
+};
+use jecloud_model::ids::{Digest, OperationId, ReleaseNumber, VersionId};
+use jecloud_model::release::Release;
+use jecloud_model::time::Timestamp;
+
+use crate::{Story, operation_id, production, start};
+
+/// A server that was made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Server {
+    pub(crate) reachable: bool,
+    pub(crate) exists: bool,
+    pub(crate) document: Option<AppDocument>,
+    pub(crate) versions: BTreeSet<VersionId>,
+    pub(crate) hooks: BTreeSet<Digest>,
+}
+
+/// What a roll-forward knows and means to do. It may be out of date.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RollForward {
+    pub(crate) state: Option<CloudState>,
+    pub(crate) steps: Vec<CloudStep>,
+}
+
+pub(crate) struct World {
+    pub(crate) state: CloudState,
+    pub(crate) now: Timestamp,
+    pub(crate) servers: BTreeMap<ServerName, Server>,
+    pub(crate) stored: Objects<Timestamp>,
+    pub(crate) at_hand: Objects<()>,
+    /// In which state a release fails on which server.
+    pub(crate) fates: BTreeMap<(ReleaseNumber, u32), DeploymentState>,
+    pub(crate) roll_forwards: [RollForward; 2],
+    operations: u64,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Story::new().state,
+            now: start(),
+            servers: BTreeMap::new(),
+            stored: Objects::default(),
+            at_hand: Objects::default(),
+            fates: BTreeMap::new(),
+            roll_forwards: Default::default(),
+            operations: 100,
+        }
+    }
+
+    pub(crate) fn operation(&mut self, change: Change) -> Operation {
+        self.operations += 1;
+        let id: OperationId = operation_id(self.operations);
+        Operation { id, change }
+    }
+
+    /// Changes the state if the change still fits; what is promised of every change is checked.
+    pub(crate) fn change(&mut self, change: Change) -> bool {
+        let operation = self.operation(change);
+        let Ok(next) = apply(&self.state, &operation, self.now) else { return false };
+        check_change(&self.state, &next, &operation.change);
+        assert_eq!(apply(&next, &operation, self.now).as_ref(), Ok(&next), "applied twice");
+        self.state = next;
+        true
+    }
+
+    pub(crate) fn deploy(&mut self, release: Release, servers: u32) -> bool {
+        let expected = self
+            .state
+            .environments
+            .get(&production())
+            .and_then(|environment| environment.newest())
+            .map(|newest| newest.release.number);
+        self.at_hand.versions.insert(release.version.clone(), ());
+        self.at_hand.hooks.extend(release.services.values().map(|service| (service.hook.clone(), ())));
+        self.change(Change::RecordRelease { expected, release: Box::new(release), scale: crate::scale(servers) })
+    }
+
+    pub(crate) fn see(&self, state: &CloudState) -> SeenCloud {
+        let mut seen =
+            SeenCloud { objects: Some(self.stored.clone()), at_hand: self.at_hand.clone(), ..SeenCloud::default() };
+        for (name, environment) in &state.environments {
+            let servers = seen.servers.entry(name.clone()).or_default();
+            for server in environment.servers.keys() {
+                servers.insert(server.clone(), self.see_server(server, state));
+            }
+        }
+        seen
+    }
+
+    fn see_server(&self, name: &ServerName, state: &CloudState) -> SeenServer {
+        let Some(server) = self.servers.get(name) else { return SeenServer::Absent };
+        if !server.reachable {
+            return SeenServer::Unknown;
+        }
+        let mut seen =
+            SeenEnvironment { exists: server.exists, document: server.document.clone(), ..SeenEnvironment::default() };
+        if let Some(wanted) = state.environments.get(&production()).and_then(|environment| environment.wanted_release())
+        {
+            let version = &wanted.release.version;
+            seen.lacks_versions = [version.clone()].into_iter().filter(|id| !server.versions.contains(id)).collect();
+            let hooks = wanted.release.services.values().map(|service| service.hook.clone());
+            seen.lacks_hooks = hooks.filter(|hook| !server.hooks.contains(hook)).collect();
+        }
+        SeenServer::Present(Box::new(seen))
+    }
+
+    /// One of the roll-forwards looks and plans.
+    pub(crate) fn observe(&mut self, which: usize) {
+        let seen = self.see(&self.state);
+        let steps = plan(&self.state, &seen, self.now);
+        check_plan(&self.state, &seen, &steps);
+        self.roll_forwards[which] = RollForward { state: Some(self.state.clone()), steps };
+    }
+
+    /// One of the roll-forwards performs the next step of its plan, so many times.
+    pub(crate) fn perform_next(&mut self, which: usize, times: usize) {
+        if self.roll_forwards[which].steps.is_empty() {
+            return;
+        }
+        let step = self.roll_forwards[which].steps.remove(0);
+        let state = self.roll_forwards[which].state.clone().unwrap_or_else(|| self.state.clone());
+        for _ in 0..times {
+            if !self.perform(&state, &step) {
+                // What comes after a step that failed was planned for a world in which it succeeded.
+                self.roll_forwards[which].steps.clear();
+            }
+        }
+    }
+
+    fn server(&mut self, place: &Place) -> Option<&mut Server> {
+        self.servers.get_mut(&place.server).filter(|server| server.reachable)
+    }
+
+    /// Performs a step that was planned from `state`; whether it succeeded.
+    pub(crate) fn perform(&mut self, state: &CloudState, step: &CloudStep) -> bool {
+        let now = self.now;
+        let release = |number: ReleaseNumber| {
+            state.environments.get(&production()).and_then(|e| e.release(number)).map(|r| r.release.clone())
+        };
+        match step {
+            CloudStep::Record(change) => drop(self.change(change.clone())),
+            CloudStep::RecordServer(place) => {
+                let Place { environment, server } = place.clone();
+                self.change(Change::RecordServer { environment, server, details: serde_json::Map::new() });
+            }
+            CloudStep::CreateServer(place) => {
+                let new = Server { reachable: true, ..Server::default() };
+                self.servers.entry(place.server.clone()).or_insert(new);
+            }
+            CloudStep::StoreArchive(version) => drop(self.stored.versions.insert(version.clone(), now)),
+            CloudStep::StoreHook(hook) => drop(self.stored.hooks.insert(hook.clone(), now)),
+            CloudStep::PutHook(place, hook) => {
+                let stored = self.stored.hooks.contains_key(hook);
+                let Some(server) = self.server(place).filter(|_| stored) else { return false };
+                server.hooks.insert(hook.clone());
+            }
+            CloudStep::PutArchive(place, version) => {
+                let stored = self.stored.versions.contains_key(version);
+                let Some(server) = self.server(place).filter(|_| stored) else { return false };
+                server.versions.insert(version.clone());
+                server.exists = true;
+            }
+            CloudStep::HandRelease(place, number) => {
+                let Some(release) = release(*number) else { return false };
+                let Some(server) = self.server(place) else { return false };
+                if !server.versions.contains(&release.version) {
+                    return false;
+                }
+                server.exists = true;
+                let document = server.document.get_or_insert_default();
+                if document.request(&release.version, *number, release.hold, now).is_err() {
+                    return false;
+                }
+            }
+            CloudStep::AwaitServer { place, .. } => return self.work(&place.server.clone(), 10),
+            CloudStep::CommitServer(place, number) => {
+                let Some(server) = self.server(place) else { return false };
+                return server.document.as_mut().is_some_and(|document| document.commit(*number).is_ok());
+            }
+            CloudStep::AbortOnServer(place, number) => {
+                let Some(server) = self.server(place) else { return false };
+                let Some(document) = server.document.as_mut() else { return false };
+                let switched = document.deployment.as_ref().is_none_or(|going| going.state.is_switched());
+                return !switched && document.fail(*number, Failure::because("it failed elsewhere"), now).is_ok();
+            }
+            CloudStep::DestroyOnServer(place) => {
+                let Some(server) = self.server(place) else { return false };
+                *server = Server { reachable: true, hooks: server.hooks.clone(), ..Server::default() };
+            }
+            CloudStep::DeleteObjects(objects) => {
+                for version in objects.versions.keys() {
+                    let referenced = self.state.referenced_versions().contains(version);
+                    assert!(!referenced, "an archive was deleted that a release needs");
+                    self.stored.versions.remove(version);
+                }
+                self.stored.hooks.retain(|hook, _| !objects.hooks.contains_key(hook));
+            }
+            CloudStep::WaitUntil(until) => self.now = self.now.max(*until),
+        }
+        true
+    }
+
+    /// A server gets on with what it was told, so many states.
+    pub(crate) fn work(&mut self, name: &ServerName, states: usize) -> bool {
+        let now = self.now;
+        for _ in 0..states {
+            let Some(server) = self.servers.get_mut(name) else { return false };
+            let Some(document) = server.document.as_mut() else { return false };
+            for draining in document.draining.clone() {
+                document.drained(draining.release);
+            }
+            let Some(going) = document.deployment.clone() else { return true };
+            let fate = self.fates.get(&(going.release, name.index));
+            let done = if fate == Some(&going.state) {
+                document.fail(going.release, Failure::because("it was meant to fail"), now)
+            } else {
+                match going.state {
+                    DeploymentState::Ready if going.hold => return true,
+                    DeploymentState::Deployed => document.succeed(going.release, BTreeMap::new(), now),
+                    state => document.finish_state(going.release, state),
+                }
+            };
+            done.unwrap();
+            self.check_switch(name);
+        }
+        true
+    }
+
+    /// Where several servers switch together, none has switched before all were ready.
+    fn check_switch(&self, name: &ServerName) {
+        let Some(environment) = self.state.environments.get(&production()) else { return };
+        let document = self.servers[name].document.as_ref().unwrap();
+        let Some(serving) = document.serving_release().and_then(|number| environment.release(number)) else { return };
+        let number = serving.release.number;
+        if serving.release.hold {
+            assert!(environment.committed >= Some(number), "{number} was switched on {name} without a commit");
+        }
+    }
+
+    /// All faults stop, and one roll-forward goes on to the end.
+    pub(crate) fn settle(&mut self) {
+        for server in self.servers.values_mut() {
+            server.reachable = true;
+        }
+        self.roll_forwards = Default::default();
+        for _ in 0..500 {
+            self.observe(0);
+            let steps = self.roll_forwards[0].steps.clone();
+            if steps.is_empty() {
+                return;
+            }
+            let state = self.state.clone();
+            for step in &steps {
+                self.perform(&state, step);
+            }
+            self.now = self.now.plus(Duration::from_secs(1));
+        }
+        panic!("no fixpoint: {:#?}\n{:#?}", self.roll_forwards[0].steps, self.state);
+    }
+
+    /// What holds when there is nothing left to do.
+    pub(crate) fn check_settled(&self) {
+        let seen = self.see(&self.state);
+        assert_eq!(plan(&self.state, &seen, self.now), []);
+        let Some(environment) = self.state.environments.get(&production()) else {
+            assert!(self.servers.values().all(|server| !server.exists), "something was left on a server");
+            return;
+        };
+        assert!(environment.releases.iter().all(|recorded| !recorded.is_pending()), "a release has no outcome");
+        assert_eq!(environment.wanted, environment.serving, "{environment:#?}");
+        let Some(wanted) = environment.wanted else { return };
+        for (name, record) in &environment.servers {
+            let document = self.servers[name].document.as_ref().unwrap();
+            let ours = record.trouble.as_ref().is_some_and(|trouble| trouble.release == Some(wanted));
+            let outcome = document.outcome(wanted);
+            assert!(outcome == Outcome::Serving || ours, "{name} does not serve {wanted}: {outcome:?}");
+            assert_eq!(document.deployment, None, "{name} still deploys something");
+        }
+    }
+}
+
+/// Whatever is changed: nothing moves backwards.
+fn check_change(before: &CloudState, after: &CloudState, change: &Change) {
+    assert_eq!(after.generation, before.generation.next());
+    let Some(new) = after.environments.get(&production()) else { return };
+    let Some(old) = before.environments.get(&production()) else { return };
+    assert!(new.next_release >= old.next_release, "a release number was given out twice");
+    assert!(new.committed >= old.committed, "a commit was taken back");
+    assert!(new.serving >= old.serving, "an older release is said to serve");
+    if new.wanted < old.wanted {
+        let failed = old.wanted.and_then(|number| new.release(number)).unwrap();
+        assert!(!failed.is_pending(), "a release is not wanted any more and has not failed: {change:?}");
+        assert_eq!(new.wanted, new.serving);
+    }
+    for recorded in &old.releases {
+        if let Some(now) = new.release(recorded.release.number) {
+            assert_eq!(now.release, recorded.release, "a release was changed");
+        }
+    }
+}
+
+/// Whatever is planned: nothing is concluded from what was not seen.
+fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep]) {
+    let records = steps.iter().filter(|step| matches!(step, CloudStep::Record(_) | CloudStep::RecordServer(_)));
+    let records = records.count();
+    assert!(records == 0 || records == steps.len(), "a change of the state does not come alone: {steps:?}");
+    let Some(environment) = state.environments.get(&production()) else { return };
+    let servers = &seen.servers[&production()];
+    for step in steps {
+        if let CloudStep::Record(Change::Commit { release, .. }) = step {
+            for name in environment.servers.keys() {
+                let SeenServer::Present(seen) = &servers[name] else { panic!("a commit without seeing {name}") };
+                let outcome = seen.document.as_ref().unwrap().outcome(*release);
+                let ready = matches!(&outcome, Outcome::Pending { state } if *state >= DeploymentState::Ready)
+                    || outcome == Outcome::Serving;
+                assert!(ready, "a commit while {name} is not ready: {outcome:?}");
+            }
+        }
+        if let CloudStep::Record(Change::Destroyed { .. }) = step {
+            for name in environment.servers.keys() {
+                let gone = match &servers[name] {
+                    SeenServer::Present(seen) => !seen.exists,
+                    SeenServer::Absent => true,
+                    SeenServer::Unknown => false,
+                };
+                assert!(gone, "forgotten while something may be on {name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! What `jecloud update-server` can be told: each call records or answers, and is done again without harm.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jecloud_disk::log::{self, RotatingLog};
+use jecloud_disk::{durable, tree};
+use jecloud_launch::{Launch, User};
+use jecloud_model::app::{AppDocument, Outcome, Requested};
+use jecloud_model::events::{Event, What};
+use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
+use jecloud_model::layout::ServerRoot;
+use jecloud_model::processes::ProcessStatus;
+use jecloud_model::release::Release;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::now;
+use crate::error::ServerError;
+use crate::place::Place;
+use crate::server::{self, APP_USER, Server, ServerDocument};
+use crate::tables;
+
+/// Makes the directory of a server, and where JeCloud is root the user as whom apps run.
+///
+/// # Errors
+///
+/// Among others [`ServerError::Request`] where the user cannot be made.
+pub fn init(root: &ServerRoot, listen: Option<Vec<std::net::SocketAddr>>) -> Result<ServerDocument, ServerError> {
+    for directory in [root.path().to_owned(), root.sys(), root.sys().join("pids"), root.sys().join("logs")] {
+        durable::create_dirs(&directory, 0o755)?;
+    }
+    durable::create_dirs(&root.run(), 0o700)?;
+    durable::create_dirs(&root.hooks(), 0o755)?;
+    let before = server::document(root)?;
+    let mut document = before.clone();
+    if jecloud_launch::is_root() {
+        let name = document.app_user.get_or_insert_with(|| APP_USER.to_owned()).clone();
+        make_user(&name)?;
+    }
+    if listen.is_some() {
+        document.listen = listen;
+    }
+    if document != before || !Server::is_initialised(root)? {
+        document
+            .format
+            .check_writable()
+            .map_err(|source| ServerError::Format { path: root.server_document(), source })?;
+        durable::write_json(&root.server_document(), &document, 0o644)?;
+    }
+    Ok(document)
+}
+
+/// A user without a password, a home or a shell.
+fn make_user(name: &str) -> Result<(), ServerError> {
+    if User::lookup(name).is_some() {
+        return Ok(());
+    }
+    jecloud_disk::fault::point("init.make-user").map_err(|source| ServerError::Io { action: "make a user", source })?;
+    let arguments = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"];
+    let launch = Launch::new("useradd").args(arguments).args(["--shell", "/usr/sbin/nologin", "--", name]);
+    let limits = jecloud_launch::RunLimits { timeout: Duration::from_secs(60), keep_bytes: 4096 };
+    let finished = jecloud_launch::run(launch, limits, &|| false, &mut |_, _| {})?;
+    // Another one may have been faster.
+    if finished.status.success() || User::lookup(name).is_some() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&finished.stderr).trim().to_owned();
+    Err(ServerError::Request(format!("the user {name} cannot be made: useradd {}: {said}", finished.status)))
+}
+
+/// What a server says about itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// All apps and environments that were asked for.
+    pub environments: Vec<EnvironmentStatus>,
+    /// Where the front listens; empty where it does not run.
+    pub addresses: Vec<std::net::SocketAddr>,
+}
+
+/// What a server says about one app and environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnvironmentStatus {
+    /// Whose.
+    pub app: AppName,
+    /// In which environment.
+    pub environment: EnvironmentName,
+    /// `app.json`.
+    pub document: AppDocument,
+    /// Host names that its front answers for.
+    pub hosts: Vec<String>,
+    /// What the process manager says; none where it does not run.
+    pub processes: Option<Vec<ProcessStatus>>,
+}
+
+/// Answers for all apps and environments, or for some.
+pub fn status(
+    root: &ServerRoot,
+    app: Option<&AppName>,
+    environment: Option<&EnvironmentName>,
+) -> Result<ServerStatus, ServerError> {
+    let processes = jecloud_supervisor::client::status(root, Instant::now() + Duration::from_secs(5)).ok();
+    let mut environments = Vec::new();
+    for place in Place::all(root)? {
+        if app.is_some_and(|app| *app != place.app)
+            || environment.is_some_and(|environment| *environment != place.environment)
+        {
+            continue;
+        }
+        let document = place.document()?;
+        let serving = document.serving_release();
+        let prepared = match serving {
+            Some(release) => place.prepared(release)?,
+            None => None,
+        };
+        let own = |status: &&ProcessStatus| status.app == place.app && status.environment == place.environment;
+        environments.push(EnvironmentStatus {
+            processes: processes.as_ref().map(|all| all.iter().filter(own).cloned().collect()),
+            hosts: prepared.map(|prepared| prepared.hosts).unwrap_or_default(),
+            app: place.app,
+            environment: place.environment,
+            document,
+        });
+    }
+    Ok(ServerStatus { environments, addresses: jecloud_supervisor::addresses(root) })
+}
+
+/// The question of which objects are missing.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Question {
+    /// Whose archives.
+    pub app: AppName,
+    /// In which environment.
+    pub environment: EnvironmentName,
+    /// Which.
+    #[serde(flatten)]
+    pub objects: Objects,
+}
+
+/// Objects by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Objects {
+    /// Archives of an app and environment.
+    #[serde(default)]
+    pub versions: Vec<VersionId>,
+    /// Hook components.
+    #[serde(default)]
+    pub hooks: Vec<Digest>,
+}
+
+/// Which of these objects are not here yet. A version that is unpacked needs no archive.
+pub fn missing(root: &ServerRoot, question: Question) -> Result<Objects, ServerError> {
+    let place = Place::new(root, &question.app, &question.environment);
+    let asked = question.objects;
+    let mut missing = Objects::default();
+    for version in asked.versions {
+        if !tree::exists(&place.root.version(&version))? && !tree::exists(&place.root.archive(&version))? {
+            missing.versions.push(version);
+        }
+    }
+    for hook in asked.hooks {
+        if !tree::exists(&root.hook(&hook))? {
+            missing.hooks.push(hook);
+        }
+    }
+    Ok(missing)
+}
+
+/// Puts an archive in place. Its content is verified when it is unpacked.
+pub fn put_archive(place: &Place, version: &VersionId, file: &Path) -> Result<(), ServerError> {
+    durable::create_dirs(&place.root.versions(), 0o755)?;
+    let mut from = durable::open(file)?.ok_or_else(|| ServerError::Missing { path: file.to_owned() })?;
+    durable::replace_with(&place.root.archive(version), 0o600, |out| {
+        std::io::copy(&mut from, out).map_err(|source| ServerError::Io { action: "copy the archive", source })?;
+        Ok(())
+    })
+}
+
+/// Puts a hook in place if it is what its digest says.
+pub fn put_hook(root: &ServerRoot, digest: &Digest, file: &Path) -> Result<(), ServerError> {
+    let mut from = durable::open(file)?.ok_or_else(|| ServerError::Missing { path: file.to_owned() })?;
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).map_err(|source| ServerError::Io { action: "read the hook", source })?;
+    let found = Digest::of(&bytes);
+    if found != *digest {
+        return Err(ServerError::Request(format!("{} is {found}, not {digest}", file.display())));
+    }
+    durable::create_dirs(&root.hooks(), 0o755)?;
+    Ok(durable::replace(&root.hook(digest), &bytes, 0o644)?)
+}
+
+/// Records the wish to deploy a release and has a roll-forward begin with it. Returns at once.
+pub fn deploy(server: &Server, release: &Release) -> Result<Requested, ServerError> {
+    let place = Place::new(&server.root, &release.app, &release.environment);
+    durable::create_dirs(place.root.path(), 0o755)?;
+    durable::create_dirs(&place.root.versions(), 0o755)?;
+    let known = place.document()?.newest_release;
+    if release.number > known {
+        place.write_release(release)?;
+    }
+    let requested =
+        place.change(|document| document.request(&release.version, release.number, release.hold, now()))??;
+    if let Requested::Recorded { aborted: Some(aborted) } = &requested {
+        place.tell(*aborted, What::Aborted);
+    }
+    spawn_roll_forward(server, &place)?;
+    Ok(requested)
+}
+
+/// Lets a release that is held go on.
+pub fn commit(server: &Server, place: &Place, release: ReleaseNumber) -> Result<(), ServerError> {
+    place.change(|document| document.commit(release))??;
+    spawn_roll_forward(server, place)
+}
+
+/// Gives up a release that is not switched yet.
+pub fn abort(server: &Server, place: &Place, release: ReleaseNumber) -> Result<(), ServerError> {
+    let aborted = place
+        .change(|document| Ok::<_, std::convert::Infallible>(document.abort(release)))?
+        .unwrap_or_else(|never| match never {});
+    if aborted {
+        place.tell(release, What::Aborted);
+    }
+    spawn_roll_forward(server, place)
+}
+
+/// Starts a roll-forward that outlives whoever asked for it.
+pub fn spawn_roll_forward(server: &Server, place: &Place) -> Result<(), ServerError> {
+    jecloud_disk::fault::point("deploy.spawn").map_err(|source| ServerError::Io { action: "roll forward", source })?;
+    let log = server.root.system_log("rollforward");
+    let output = RotatingLog::open(&log, log::MAX_BYTES, log::KEEP)?.file()?;
+    let launch = Launch::new(&server.exe)
+        .args(["update-server", "rollforward", "--root"])
+        .arg(server.root.path())
+        .args(["--app", place.app.as_str(), "--environment", place.environment.as_str()])
+        .cwd("/");
+    jecloud_launch::detached(launch, output.into())?;
+    Ok(())
+}
+
+/// How long `follow` is content with a deployment that nobody works on before it starts a roll-forward itself.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// Tells the events of a release from its beginning to its end. Returns the outcome.
+pub fn follow(
+    server: &Server,
+    place: &Place,
+    release: ReleaseNumber,
+    on_event: &mut dyn FnMut(&Event) -> std::io::Result<()>,
+) -> Result<Outcome, ServerError> {
+    let path = place.events(release);
+    let mut told = 0;
+    let mut last_news = Instant::now();
+    loop {
+        let outcome = place.document()?.outcome(release);
+        let text = durable::read_text(&path)?.unwrap_or_default();
+        // A last line without an end is still being written.
+        let complete = text.rfind('\n').map_or("", |end| &text[..=end]);
+        let mut ended = false;
+        for line in complete.lines().skip(told) {
+            told += 1;
+            last_news = Instant::now();
+            if let Ok(event) = serde_json::from_str::<Event>(line) {
+                ended |= event.what.is_end();
+                on_event(&event).map_err(|source| ServerError::Io { action: "tell what happens", source })?;
+            }
+        }
+        if !matches!(outcome, Outcome::Pending { .. }) {
+            if !ended {
+                // Whoever recorded the end died before telling it.
+                if let Some(what) = end_of(&outcome) {
+                    on_event(&Event { at: now(), what })
+                        .map_err(|source| ServerError::Io { action: "tell what happens", source })?;
+                }
+            }
+            return Ok(outcome);
+        }
+        if last_news.elapsed() > IDLE {
+            // Whoever worked on it may have died; if not, this one finds the lock taken and ends.
+            spawn_roll_forward(server, place)?;
+            last_news = Instant::now();
+        }
+        tables::pause();
+    }
+}
+
+fn end_of(outcome: &Outcome) -> Option<What> {
+    match outcome {
+        Outcome::Serving => Some(What::Serving),
+        Outcome::Superseded => Some(What::Aborted),
+        Outcome::Failed(failure) => Some(What::Failed {
+            reason: failure.reason.clone(),
+            details: failure.details.clone(),
+            hint: failure.hint.clone(),
+        }),
+        Outcome::Unknown | Outcome::Pending { .. } => None,
+    }
+}
+
+/// The exact versions that a release resolved to.
+pub fn pins(
+    place: &Place,
+    release: ReleaseNumber,
+) -> Result<BTreeMap<jecloud_model::ids::ServiceName, BTreeMap<String, String>>, ServerError> {
+    Ok(place.prepared(release)?.map(|prepared| prepared.pins).unwrap_or_default())
+}
+
+/// Has the process manager run where anything is wanted of it: after a boot, or after everything was killed.
+pub fn revive(server: &Server) -> Result<(), ServerError> {
+    for place in Place::all(&server.root)? {
+        let table: Option<jecloud_model::processes::ProcessTable> =
+            durable::read_json(&place.root.process_table()).unwrap_or_default();
+        if table.is_some_and(|table| !table.processes.is_empty()) {
+            tables::reconcile(server)?;
+            return Ok(());
+        }
+    }
+    Ok(())
+}

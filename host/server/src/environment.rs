@@ -1,0 +1,107 @@
+//! The surroundings in which the commands and processes of a service run: directories, packages, variables.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jecloud_disk::{durable, tree};
+use jecloud_launch::DEFAULT_PATH;
+use jecloud_model::ids::{InstanceId, ServiceName};
+use jecloud_model::release::Release;
+use jecloud_model::template::escape;
+
+use crate::commands::Runner;
+use crate::error::ServerError;
+use crate::fill::Filling;
+use crate::place::Place;
+use crate::server::Server;
+use crate::work::Work;
+use crate::work::packages;
+
+/// What is the same for all that runs for one service of a release.
+pub struct Surroundings<'a> {
+    release: &'a Release,
+    service: &'a ServiceName,
+    source: PathBuf,
+    data: PathBuf,
+    packages: BTreeMap<String, String>,
+    /// Variables that the host sets, as templates: a hook may replace them.
+    pub before: BTreeMap<String, String>,
+    /// Variables that the person sets, as templates: they have the last word.
+    pub after: BTreeMap<String, String>,
+}
+
+impl<'a> Surroundings<'a> {
+    /// Makes the service's own directory where it is missing.
+    pub fn new(
+        server: &Server,
+        place: &Place,
+        release: &'a Release,
+        service: &'a ServiceName,
+    ) -> Result<Self, ServerError> {
+        let data = place.root.service(service);
+        let home = data.join("home");
+        for directory in [&data, &home] {
+            if !tree::exists(directory)? {
+                durable::create_dirs(directory, 0o755)?;
+                if let Some((user, group)) = server.owner() {
+                    tree::chown(directory, (user, group))?;
+                }
+            }
+        }
+        let packages = packages::read(place, release.number)?
+            .remove(service)
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|package| Some((package.name, package.directory?)))
+            .collect();
+        let before = BTreeMap::from([
+            ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
+            ("HOME".to_owned(), escape(&home.display().to_string())),
+            ("LANG".to_owned(), "C.UTF-8".to_owned()),
+        ]);
+        let after = release.env.iter().map(|(name, value)| (name.clone(), escape(value))).collect();
+        let source = place.root.version(&release.version);
+        Ok(Self { release, service, source, data, packages, before, after })
+    }
+
+    /// With the values of all services, as templates without gaps.
+    #[must_use]
+    pub fn with_values(mut self, values: &BTreeMap<String, String>) -> Self {
+        self.before.extend(values.clone());
+        self
+    }
+
+    /// For templates outside of any process.
+    pub fn filling(&self) -> Filling<'_> {
+        Filling {
+            app: &self.release.app,
+            environment: &self.release.environment,
+            version: &self.release.version,
+            service: self.service,
+            source: &self.source,
+            data: &self.data,
+            packages: &self.packages,
+            process: None,
+            ports: BTreeMap::new(),
+        }
+    }
+
+    /// For templates of a process.
+    pub fn filling_of<'b>(&'b self, process: &'b InstanceId, ports: &BTreeMap<String, u16>) -> Filling<'b> {
+        Filling { process: Some(process), ports: ports.clone(), ..self.filling() }
+    }
+
+    /// For running commands.
+    pub(crate) fn runner<'b>(&'b self, work: &'b Work<'_>, filling: &'b Filling<'b>) -> Runner<'b> {
+        Runner {
+            place: work.place,
+            release: self.release.number,
+            service: self.service,
+            filling,
+            env_before: &self.before,
+            env_after: &self.after,
+            app_user: work.server.app_user,
+            cancel: work.cancel,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What can go wrong on a server.
+
+use std::path::PathBuf;
+
+use jecloud_disk::DiskError;
+use jecloud_launch::LaunchError;
+use jecloud_model::app::{Failure, RequestRefused, Stale};
+use jecloud_model::format::TooOld;
+
+/// An error of the server's part.
+///
+/// The split that matters is made by [`ServerError::into_failure`]: what makes a deployment fail, as opposed to what
+/// only makes this attempt stop (somebody deployed something else, or the disk did not answer).
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The file system.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A document is not there that must be.
+    #[error("{} is missing", path.display())]
+    Missing {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A newer JeCloud wrote it.
+    #[error("cannot change {}", path.display())]
+    Format {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: TooOld,
+    },
+    /// The document says something else by now: this attempt is over, the next one plans anew.
+    #[error(transparent)]
+    Stale(#[from] Stale),
+    /// A request to deploy is refused.
+    #[error(transparent)]
+    Refused(#[from] RequestRefused),
+    /// A process could not be started.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The process manager does not do what it is asked.
+    #[error("the process manager does not answer")]
+    Supervisor(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The deployment fails for this reason.
+    #[error("{}", .0.reason)]
+    Deployment(Failure),
+    /// Something else that is not the deployment's fault.
+    #[error("cannot {action}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// Something was asked of `update-server` that makes no sense.
+    #[error("{0}")]
+    Request(String),
+}
+
+impl ServerError {
+    /// Why the deployment fails; or the error again, where it does not: the attempt stops and the next
+    /// roll-forward goes on.
+    pub fn into_failure(self) -> Result<Failure, Self> {
+        match self {
+            Self::Deployment(failure) => Ok(failure),
+            Self::Disk(error) if error.is_out_of_space() => Ok(Failure::because("the disk is full")
+                .details(vec![error.to_string()])
+                .hint("Make room on the server, then deploy again.")),
+            Self::Launch(error) => Ok(Failure::because(chain(&error))),
+            other => Err(other),
+        }
+    }
+}
+
+impl From<Failure> for ServerError {
+    fn from(failure: Failure) -> Self {
+        Self::Deployment(failure)
+    }
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

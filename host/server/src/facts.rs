@@ -1,0 +1,116 @@
+//! Facts about the server that hooks may ask for: see `context.facts` in `wit/types.wit`.
+//!
+//! They are looked at anew for each deployment: what people install by hand is part of the world.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jecloud_disk::durable;
+use jecloud_launch::{DEFAULT_PATH, Environment, Launch, RunLimits, find_program};
+
+use crate::packages::{PackageManager, apt};
+
+/// A program that does not print its version in this time is as good as absent.
+const VERSION_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How much of what `--version` prints is read.
+const VERSION_BYTES: usize = 4096;
+
+/// Finds out about the facts with these names. Unknown names, and facts that cannot be found out, are left out.
+pub fn collect<'a>(names: impl IntoIterator<Item = &'a String>) -> BTreeMap<String, String> {
+    names.into_iter().filter_map(|name| Some((name.clone(), fact(name)?))).collect()
+}
+
+fn fact(name: &str) -> Option<String> {
+    match name.split_once(':') {
+        Some(("program", program)) => program_version(program),
+        Some(("candidate", package)) => match PackageManager::of_this_machine()? {
+            PackageManager::Apt => apt::candidate(package),
+        },
+        Some(("installed", package)) => match PackageManager::of_this_machine()? {
+            PackageManager::Apt => apt::installed(package),
+        },
+        Some(_) => None,
+        None => match name {
+            "os" => Some(std::env::consts::OS.to_owned()),
+            "arch" => Some(std::env::consts::ARCH.to_owned()),
+            "distribution" => distribution(&os_release()?),
+            "package-manager" => {
+                Some(PackageManager::of_this_machine().map_or("none", PackageManager::name).to_owned())
+            }
+            "can-install" => {
+                Some((PackageManager::of_this_machine().is_some() && jecloud_launch::is_root()).to_string())
+            }
+            _ => None,
+        },
+    }
+}
+
+fn os_release() -> Option<String> {
+    let bytes = durable::read("/etc/os-release".as_ref()).ok()??;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// `debian 12` from the text of os-release.
+fn distribution(os_release: &str) -> Option<String> {
+    let value = |key: &str| {
+        os_release
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+            .map(|value| value.trim_matches('"').to_owned())
+    };
+    let id = value("ID")?;
+    Some(match value("VERSION_ID") {
+        Some(version) => format!("{id} {version}"),
+        None => id,
+    })
+}
+
+/// The path of a program and the first line of what it says about its version.
+fn program_version(name: &str) -> Option<String> {
+    if name.is_empty() || name.contains('/') {
+        return None;
+    }
+    let path = find_program(name, std::ffi::OsStr::new(DEFAULT_PATH))?;
+    let launch = Launch::new(&path).arg("--version").cwd("/").env(Environment::exactly([
+        ("PATH", DEFAULT_PATH),
+        ("HOME", "/nonexistent"),
+        ("LANG", "C.UTF-8"),
+    ]));
+    let limits = RunLimits { timeout: VERSION_DEADLINE, keep_bytes: VERSION_BYTES };
+    let finished = jecloud_launch::run(launch, limits, &|| false, &mut |_, _| {}).ok()?;
+    if !finished.status.success() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&finished.stdout).into_owned();
+    let line = text.lines().next().unwrap_or_default().trim();
+    Some(format!("{} {line}", path.display()).trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distributions() {
+        let debian = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nID=debian\n";
+        assert_eq!(distribution(debian).as_deref(), Some("debian 12"));
+        assert_eq!(distribution("ID=arch\n").as_deref(), Some("arch"));
+        assert_eq!(distribution("").as_deref(), None);
+    }
+
+    /// Facts of the machine that runs the test, asked as a hook does.
+    #[test]
+    fn of_this_machine() {
+        let names = ["os", "arch", "program:sh", "program:tar", "program:../../bin/tar", "program:no-such", "nonsense"]
+            .map(str::to_owned);
+        let facts = collect(&names);
+        assert_eq!(facts.get("os").map(String::as_str), Some("linux"));
+        assert!(facts.contains_key("arch"));
+        let tar = facts.get("program:tar").expect("there is a tar");
+        assert!(tar.starts_with('/') && tar.contains("tar"), "{tar}");
+        for absent in ["program:../../bin/tar", "program:no-such", "nonsense"] {
+            assert!(!facts.contains_key(absent), "{absent}");
+        }
+    }
+}

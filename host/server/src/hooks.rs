@@ -1,0 +1,199 @@
+//! Asking the hooks of a release, and checking every line of what they answer.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jecloud_disk::{durable, tree};
+use jecloud_model::app::{AppDocument, Failure};
+use jecloud_model::glob::Glob;
+use jecloud_model::hook::{CommandResult, Context, Description, Next, Options, Package, Plan, Problem};
+use jecloud_model::ids::{Digest, ServiceName, VersionId};
+use jecloud_model::powers::{self, Allowed, PlanLimits, Refusal};
+use jecloud_model::release::{Release, ReleaseService};
+use jecloud_sandbox::{Hook, Sandbox};
+
+use crate::error::{ServerError, chain};
+use crate::facts;
+use crate::server::Server;
+
+/// The most that one input may be, whatever the hook asks for: `input` in `wit/types.wit`.
+const LARGEST_INPUT: u64 = 8 << 20;
+
+/// The most files that may match one input: `input` in `wit/types.wit`.
+const MOST_INPUT_FILES: usize = 1000;
+
+/// What package managers install is not source: the same name is left out of every packed tree.
+const INSTALLED: &str = jecloud_disk::source::INSTALLED;
+
+/// Where the source files are that hooks may see.
+pub trait Sources {
+    /// All paths, relative to the root, with `/` between segments.
+    fn paths(&self) -> Result<Vec<String>, ServerError>;
+    /// A file's content; at most `limit` bytes, else none.
+    fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, ServerError>;
+}
+
+/// The files of an unpacked version.
+struct UnpackedSources<'a>(&'a Path);
+
+impl Sources for UnpackedSources<'_> {
+    fn paths(&self) -> Result<Vec<String>, ServerError> {
+        Ok(tree::files(self.0, INSTALLED)?)
+    }
+
+    fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, ServerError> {
+        match tree::read_within(self.0, path, limit) {
+            Err(jecloud_disk::DiskError::TooLarge { .. }) => Ok(None),
+            other => Ok(Some(other?.unwrap_or_default())),
+        }
+    }
+}
+
+/// One service of a release with its hook, ready to be asked.
+pub struct Asked<'a> {
+    /// Its name.
+    pub service: &'a ServiceName,
+    /// What the release says about it.
+    pub wish: &'a ReleaseService,
+    /// What the hook says about itself.
+    pub description: Description,
+    hook: Hook,
+    limits: PlanLimits,
+    inputs: BTreeMap<String, Vec<u8>>,
+}
+
+impl<'a> Asked<'a> {
+    /// Loads the hooks of all services of a release and gathers their inputs.
+    pub fn of_release(server: &Server, release: &'a Release, source: &Path) -> Result<Vec<Self>, ServerError> {
+        let component = |digest: &Digest| Ok(durable::read(&server.root.hook(digest))?);
+        Self::all(&component, &server.sandbox, release, &UnpackedSources(source))
+    }
+
+    /// The same with components and sources from anywhere.
+    pub fn all(
+        component: &dyn Fn(&Digest) -> Result<Option<Vec<u8>>, ServerError>,
+        sandbox: &Sandbox,
+        release: &'a Release,
+        sources: &dyn Sources,
+    ) -> Result<Vec<Self>, ServerError> {
+        let paths = sources.paths()?;
+        release
+            .services
+            .iter()
+            .map(|(service, wish)| {
+                let bytes = component(&wish.hook)?.ok_or_else(|| {
+                    ServerError::Request(format!("the component {} of service {service} is missing", wish.hook.short()))
+                })?;
+                let hook = sandbox.load(&bytes).map_err(|error| hook_failure(service, &error))?;
+                let description = hook.describe().map_err(|error| hook_failure(service, &error))?.answer;
+                let inputs = gather(service, &description, &paths, sources)?;
+                let settings = serde_json::to_string(&wish.settings).unwrap_or_default();
+                let limits = PlanLimits::default().with_mirror(&settings);
+                Ok(Self { service, wish, description, hook, limits, inputs })
+            })
+            .collect()
+    }
+
+    fn allowed(&self) -> Allowed<'_> {
+        Allowed {
+            service: self.service,
+            declared: &self.description.powers,
+            granted: &self.wish.powers,
+            limits: &self.limits,
+        }
+    }
+
+    /// What the hook is shown. Facts are looked at when this is called.
+    pub fn context(&self, release: &Release, document: &AppDocument, current: Option<&VersionId>) -> Context {
+        Context {
+            app: release.app.clone(),
+            environment: release.environment.clone(),
+            service: self.service.clone(),
+            version: release.version.clone(),
+            current_version: current.cloned(),
+            settings: serde_json::to_string(&self.wish.settings).unwrap_or_default(),
+            pins: self.wish.pins.clone(),
+            inputs: self.inputs.clone(),
+            facts: facts::collect(&self.description.facts),
+            remembered: document.remembered.get(self.service).cloned().unwrap_or_default(),
+            options: Options::new(),
+        }
+    }
+
+    /// `required-packages`, checked.
+    pub fn required_packages(&self, context: &Context) -> Result<Vec<Package>, ServerError> {
+        let answer = self.hook.required_packages(context).map_err(|error| hook_failure(self.service, &error))?.answer;
+        let packages = answer.map_err(|problem| self.problem(problem))?;
+        powers::check_packages(&packages, self.allowed()).map_err(|refusals| self.refused(&refusals))?;
+        Ok(packages)
+    }
+
+    /// `prepare-deploy`, checked.
+    pub fn prepare_deploy(&self, context: &Context) -> Result<Plan, ServerError> {
+        let answer = self.hook.prepare_deploy(context).map_err(|error| hook_failure(self.service, &error))?.answer;
+        let plan = answer.map_err(|problem| self.problem(problem))?;
+        powers::check_plan(&plan, self.allowed()).map_err(|refusals| self.refused(&refusals))?;
+        Ok(plan)
+    }
+
+    /// `deployed`, checked.
+    pub fn deployed(&self, context: &Context, results: &[CommandResult]) -> Result<Next, ServerError> {
+        let answer = self.hook.deployed(context, results).map_err(|error| hook_failure(self.service, &error))?.answer;
+        let next = answer.map_err(|problem| self.problem(problem))?;
+        powers::check_next(&next, self.allowed()).map_err(|refusals| self.refused(&refusals))?;
+        Ok(next)
+    }
+
+    fn problem(&self, problem: Problem) -> ServerError {
+        Failure::because(problem.message).hint(problem.hint).into()
+    }
+
+    fn refused(&self, refusals: &[Refusal]) -> ServerError {
+        let hint = refusals.iter().find_map(|refusal| refusal.grant.clone());
+        Failure::because(format!("the hook of service {} asks for what it may not do", self.service))
+            .details(refusals.iter().map(Refusal::to_string).collect())
+            .hint(hint.map_or_else(String::new, |grant| format!("`{grant}` shows what it needs and asks you.")))
+            .into()
+    }
+}
+
+fn hook_failure(service: &ServiceName, error: &dyn std::error::Error) -> ServerError {
+    Failure::because(format!("the hook of service {service} failed: {}", chain(error)))
+        .hint("Nothing was done. If it is your own hook, try it natively; else report this to its author.")
+        .into()
+}
+
+/// The files that match a hook's inputs.
+fn gather(
+    service: &ServiceName,
+    description: &Description,
+    paths: &[String],
+    sources: &dyn Sources,
+) -> Result<BTreeMap<String, Vec<u8>>, ServerError> {
+    let mut inputs = BTreeMap::new();
+    for input in &description.inputs {
+        let glob = Glob::new(&input.glob)
+            .map_err(|error| Failure::because(format!("the hook of service {service} has a wrong input: {error}")))?;
+        let matching: Vec<&String> = paths.iter().filter(|path| glob.matches(path)).collect();
+        let most = MOST_INPUT_FILES.min(usize::try_from(input.max_files).unwrap_or(usize::MAX));
+        if matching.len() > most {
+            return Err(Failure::because(format!(
+                "{} files match {}, and service {service} looks at {most} at the most",
+                matching.len(),
+                input.glob
+            ))
+            .into());
+        }
+        let limit = LARGEST_INPUT.min(input.max_bytes.into());
+        for path in matching {
+            let Some(content) = sources.read(path, limit)? else {
+                return Err(Failure::because(format!(
+                    "{path} is larger than the {limit} bytes that service {service} can look at"
+                ))
+                .into());
+            };
+            inputs.insert(path.clone(), content);
+        }
+    }
+    Ok(inputs)
+}

@@ -1,0 +1,161 @@
+//! The dry run: what a deployment would do here. It asks the hooks and checks their answers exactly as a deployment
+//! does, and performs nothing.
+
+use std::collections::BTreeMap;
+
+use jecloud_disk::tree;
+use jecloud_model::app::AppDocument;
+use jecloud_model::deploy_plan::{
+    DeployPlan, PlannedCommand, PlannedFile, PlannedPackage, PlannedProcess, PlannedRoute, ServicePlan,
+};
+use jecloud_model::hook::{Command, Package, Plan};
+use jecloud_model::ids::Digest;
+use jecloud_model::release::Release;
+use serde::{Deserialize, Serialize};
+
+use crate::commands::kept_name;
+use crate::error::ServerError;
+use crate::hooks::{Asked, Sources};
+use crate::place::Place;
+use crate::server::Server;
+use crate::wishes::{self, Planned};
+
+/// What `update-server plan` is told: the release as it would be, and its source files that hooks may want to see.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlanRequest {
+    /// The release.
+    pub release: Release,
+    /// All paths of the source tree.
+    pub paths: Vec<String>,
+    /// The contents of those that any hook wants to see.
+    pub contents: BTreeMap<String, Vec<u8>>,
+}
+
+impl Sources for PlanRequest {
+    fn paths(&self) -> Result<Vec<String>, ServerError> {
+        Ok(self.paths.clone())
+    }
+
+    fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, ServerError> {
+        Ok(self.contents.get(path).filter(|content| content.len() as u64 <= limit).cloned())
+    }
+}
+
+/// Plans. A failure that the deployment would meet is part of the answer. Hooks are taken from `components`, as they
+/// need not be on the server yet.
+pub fn plan(
+    server: &Server,
+    request: &PlanRequest,
+    components: &BTreeMap<Digest, &[u8]>,
+) -> Result<DeployPlan, ServerError> {
+    let place = Place::new(&server.root, &request.release.app, &request.release.environment);
+    let document = place.document()?;
+    let mut answer = DeployPlan::default();
+    match fill(server, &place, &document, request, components, &mut answer) {
+        Ok(()) => Ok(answer),
+        Err(error) => {
+            answer.failure = Some(error.into_failure()?);
+            Ok(answer)
+        }
+    }
+}
+
+fn fill(
+    server: &Server,
+    place: &Place,
+    document: &AppDocument,
+    request: &PlanRequest,
+    components: &BTreeMap<Digest, &[u8]>,
+    answer: &mut DeployPlan,
+) -> Result<(), ServerError> {
+    let release = &request.release;
+    let mut planned = Vec::new();
+    let mut packages = Vec::new();
+    let mut hooks = Vec::new();
+    let component = |digest: &Digest| Ok(components.get(digest).map(|bytes| bytes.to_vec()));
+    for asked in Asked::all(&component, &server.sandbox, release, request)? {
+        let context = asked.context(release, document, document.current_version.as_ref());
+        packages.push(asked.required_packages(&context)?);
+        hooks.push(format!("{} {}", asked.description.name, asked.description.version));
+        planned.push(Planned { service: asked.service.clone(), plan: asked.prepare_deploy(&context)? });
+    }
+    let overlaid = wishes::overlay(&mut planned, &release.processes);
+    for ((planned, packages), hook) in planned.iter().zip(packages).zip(hooks) {
+        answer.services.push(ServicePlan {
+            service: planned.service.clone(),
+            hook,
+            packages: packages.into_iter().map(package).collect(),
+            commands: commands(place, planned)?,
+            ..outline(planned.service.clone(), &planned.plan)
+        });
+    }
+    Ok(overlaid?)
+}
+
+fn package(package: Package) -> PlannedPackage {
+    PlannedPackage { name: package.name, version: package.version, source: package.source, pin: package.pin }
+}
+
+fn commands(place: &Place, planned: &Planned) -> Result<Vec<PlannedCommand>, ServerError> {
+    let kept = place.root.service(&planned.service).join("kept");
+    let plan = &planned.plan;
+    let phases = [("check", &plan.checks), ("build", &plan.build), ("release", &plan.release)];
+    let mut all = Vec::new();
+    for (phase, commands) in phases {
+        for Command { title, argv, run_as, once, .. } in commands {
+            let kept = match kept_name(once) {
+                Some(name) => tree::exists(&kept.join(name))?,
+                None => false,
+            };
+            all.push(PlannedCommand {
+                phase: phase.to_owned(),
+                title: title.clone(),
+                argv: argv.clone(),
+                run_as: *run_as,
+                kept,
+            });
+        }
+    }
+    Ok(all)
+}
+
+/// All of a service's plan but its packages and commands.
+fn outline(service: jecloud_model::ids::ServiceName, plan: &Plan) -> ServicePlan {
+    let files = plan
+        .files
+        .iter()
+        .map(|file| PlannedFile { path: file.path.clone(), mode: file.mode, bytes: file.content.len() })
+        .collect();
+    let processes = plan
+        .processes
+        .iter()
+        .map(|process| PlannedProcess {
+            name: process.name.clone(),
+            count: process.replicas.saturating_mul(process.shards.max(1)),
+            argv: process.argv.clone(),
+            run_as: process.run_as,
+            ports: process.ports.clone(),
+            health: process.health.clone(),
+        })
+        .collect();
+    let routes = plan
+        .routes
+        .iter()
+        .map(|route| PlannedRoute {
+            path_prefix: route.path_prefix.clone(),
+            process: route.process.clone(),
+            port: route.port.clone(),
+        })
+        .collect();
+    ServicePlan {
+        service,
+        hook: String::new(),
+        packages: Vec::new(),
+        files,
+        commands: Vec::new(),
+        processes,
+        routes,
+        values: plan.values.keys().cloned().collect(),
+        notes: plan.notes.clone(),
+    }
+}

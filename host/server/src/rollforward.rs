@@ -1,0 +1,209 @@
+//! The server roll-forward: observe, plan, perform one step, again, until nothing is left to do.
+
+use std::time::{Duration, Instant};
+
+use jecloud_disk::lock::Lock;
+use jecloud_disk::{durable, tree};
+use jecloud_model::ids::ReleaseNumber;
+use jecloud_model::rollforward::{Step, plan};
+
+use crate::clock::now;
+use crate::error::ServerError;
+use crate::observe::observe;
+use crate::place::Place;
+use crate::server::Server;
+use crate::{tables, work};
+
+/// How often a long piece of work looks whether it is still wanted.
+const CANCEL_GLANCE: Duration = Duration::from_millis(250);
+
+/// How long one that was asked to run waits for another one that does: that one sees what is new by itself, unless
+/// it is just about to end.
+const LOCK_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a roll-forward came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rolled {
+    /// There is nothing left to do.
+    Settled,
+    /// Another one is at work.
+    Busy,
+}
+
+/// Rolls all apps and environments forward, each by a thread of its own: none waits for another one's build.
+///
+/// # Errors
+///
+/// All that went wrong, by place. What went wrong for one stops no other.
+pub fn roll_forward_all(server: &Server) -> Result<(), Vec<(Place, ServerError)>> {
+    let places = match Place::all(&server.root) {
+        Ok(places) => places,
+        Err(error) => return Err(vec![(nowhere(server), error)]),
+    };
+    let errors: Vec<(Place, ServerError)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = places
+            .into_iter()
+            .map(|place| {
+                scope.spawn(move || match roll_forward(server, &place, false) {
+                    Ok(_) => None,
+                    Err(error) => Some((place, error)),
+                })
+            })
+            .collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
+    });
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Stands for the server where no app can be named.
+fn nowhere(server: &Server) -> Place {
+    let name = "server".parse().unwrap_or_else(|_| unreachable!("a constant that is a valid name"));
+    Place::new(&server.root, &name, &jecloud_model::ids::EnvironmentName::production())
+}
+
+/// Rolls one app and environment forward. `insist` waits a little for another one that is at work.
+pub fn roll_forward(server: &Server, place: &Place, insist: bool) -> Result<Rolled, ServerError> {
+    let path = place.root.path().join("rollforward.pid");
+    let lock = match insist {
+        true => match Lock::acquire(&path, Instant::now() + LOCK_DEADLINE) {
+            Ok(lock) => lock,
+            Err(error) if error.is_locked() => return Ok(Rolled::Busy),
+            Err(error) => return Err(error.into()),
+        },
+        false => match Lock::try_acquire(&path)? {
+            Some(lock) => lock,
+            None => return Ok(Rolled::Busy),
+        },
+    };
+    // What writers that died left beside documents.
+    for directory in [place.root.path().to_owned(), place.root.versions()] {
+        if tree::exists(&directory)? {
+            jecloud_disk::temporary::sweep(&directory)?;
+        }
+    }
+    let mut settled = false;
+    while !settled {
+        settled = match turn(server, place) {
+            // Somebody deployed something else meanwhile: look again.
+            Err(ServerError::Stale(_)) => false,
+            other => other?,
+        };
+    }
+    drop(lock);
+    Ok(Rolled::Settled)
+}
+
+/// One look and what follows from it; whether nothing was left to do.
+fn turn(server: &Server, place: &Place) -> Result<bool, ServerError> {
+    let document = place.document()?;
+    let seen = observe(&server.root, place, &document)?;
+    let steps = plan(&place.app, &place.environment, &document, &seen, now());
+    for step in &steps {
+        perform(server, place, &document, step)?;
+    }
+    Ok(steps.is_empty())
+}
+
+fn perform(
+    server: &Server,
+    place: &Place,
+    document: &jecloud_model::app::AppDocument,
+    step: &Step,
+) -> Result<(), ServerError> {
+    jecloud_disk::fault::point("rollforward.step")
+        .map_err(|source| ServerError::Io { action: "roll forward", source })?;
+    match step {
+        Step::WriteProcesses(table) => tables::write_processes(server, place, table),
+        Step::LinkCurrent(version) => Ok(jecloud_disk::link::switch(&place.root.current(), version.as_str())?),
+        Step::WriteRoutes(table) => {
+            tables::write_routes(place, table)?;
+            // A front that does not answer now reads the table when it starts; the switch itself insists.
+            let _ = jecloud_front::client::reload(&server.root, Instant::now() + Duration::from_secs(5));
+            Ok(())
+        }
+        Step::Work(number, state) => {
+            let cancel = Cancel::new(place, *number);
+            let work = work::Work { server, place, document, number: *number, cancel: &|| cancel.is_due() };
+            work::perform(&work, *state)
+        }
+        Step::RecordDrained(release) => {
+            place
+                .change(|document| {
+                    document.drained(*release);
+                    Ok::<(), std::convert::Infallible>(())
+                })?
+                .unwrap_or_else(|never| match never {});
+            Ok(())
+        }
+        Step::WaitUntil(until) => {
+            let wait = until.since(now()).min(Duration::from_secs(1));
+            let end = Instant::now() + wait;
+            while Instant::now() < end {
+                tables::pause();
+            }
+            Ok(())
+        }
+        Step::DeleteVersions(versions) => {
+            for version in versions {
+                durable::remove(&place.root.archive(version))?;
+                tree::remove(&place.root.version(version))?;
+            }
+            Ok(())
+        }
+        Step::DeleteReleases(releases) => {
+            for release in releases {
+                tree::remove(&place.root.release(*release))?;
+            }
+            delete_unused_build_results(place)
+        }
+    }
+}
+
+/// Deletes kept build results that no recorded release uses.
+fn delete_unused_build_results(place: &Place) -> Result<(), ServerError> {
+    let mut used = std::collections::BTreeSet::new();
+    for number in place.releases()?.into_keys() {
+        match place.prepared(number)? {
+            Some(prepared) => used.extend(prepared.kept.into_values().flatten()),
+            // Not prepared yet, or for ever: what it will use is not known, so nothing is deleted now.
+            None if place.document()?.deployment.is_some() => return Ok(()),
+            None => {}
+        }
+    }
+    for service in tree::list(&place.root.path().join("services"))? {
+        let kept = place.root.path().join("services").join(service).join("kept");
+        for name in tree::list(&kept)? {
+            if !name.to_str().is_some_and(|name| used.contains(name)) {
+                tree::remove(&kept.join(name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a release is no longer being deployed; looks at `app.json` now and then.
+struct Cancel<'a> {
+    place: &'a Place,
+    release: ReleaseNumber,
+    seen: std::cell::Cell<(Option<Instant>, bool)>,
+}
+
+impl<'a> Cancel<'a> {
+    fn new(place: &'a Place, release: ReleaseNumber) -> Self {
+        Self { place, release, seen: std::cell::Cell::new((None, false)) }
+    }
+
+    fn is_due(&self) -> bool {
+        let (last, due) = self.seen.get();
+        if due || last.is_some_and(|last| last.elapsed() < CANCEL_GLANCE) {
+            return due;
+        }
+        let due = match self.place.document() {
+            Ok(document) => document.deployment.is_none_or(|deployment| deployment.release != self.release),
+            // What cannot be read now is read again later.
+            Err(_) => false,
+        };
+        self.seen.set((Some(Instant::now()), due));
+        due
+    }
+}

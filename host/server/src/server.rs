@@ -1,0 +1,76 @@
+//! A server: its directory, its hooks, and as whom it runs things.
+
+use std::path::PathBuf;
+
+use jecloud_disk::{durable, tree};
+use jecloud_launch::User;
+use jecloud_model::format::Format;
+use jecloud_model::layout::ServerRoot;
+use jecloud_sandbox::Sandbox;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ServerError;
+
+/// The user as whom apps run where JeCloud is root.
+pub const APP_USER: &str = "jecloud-app";
+
+/// `sys/server.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerDocument {
+    /// See [`Format`].
+    #[serde(flatten)]
+    pub format: Format,
+    /// The user as whom apps run; none where JeCloud is not root, and they run as whoever it is.
+    #[serde(default)]
+    pub app_user: Option<String>,
+    /// The addresses on which the front listens, where the configuration names them.
+    #[serde(default)]
+    pub listen: Option<Vec<std::net::SocketAddr>>,
+    /// Keys that a newer JeCloud wrote.
+    #[serde(flatten)]
+    pub more: std::collections::BTreeMap<String, serde_json::Value>,
+}
+
+/// Everything that a roll-forward works with.
+pub struct Server {
+    /// Where everything lies.
+    pub root: ServerRoot,
+    /// The `jecloud` binary, for starting the process manager and roll-forwards.
+    pub exe: PathBuf,
+    /// Where hooks run.
+    pub sandbox: Sandbox,
+    /// The app's user; none where JeCloud is not root.
+    pub app_user: Option<User>,
+}
+
+impl Server {
+    /// Opens the server below `root`, which [`crate::init`] has made.
+    pub fn open(root: ServerRoot, exe: PathBuf, sandbox: Sandbox) -> Result<Self, ServerError> {
+        let document = document(&root)?;
+        let app_user = match &document.app_user {
+            Some(name) if jecloud_launch::is_root() => Some(User::lookup(name).ok_or_else(|| {
+                ServerError::Request(format!(
+                    "the user {name} of {} does not exist on this machine; `jecloud update-server init` makes it",
+                    root.server_document().display()
+                ))
+            })?),
+            _ => None,
+        };
+        Ok(Self { root, exe, sandbox, app_user })
+    }
+
+    /// Whether the directory was made by `init`.
+    pub fn is_initialised(root: &ServerRoot) -> Result<bool, ServerError> {
+        Ok(tree::exists(&root.server_document())?)
+    }
+
+    /// User and group id of the app's user, where it is not whoever JeCloud is.
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        self.app_user.map(|user| (user.uid, user.gid))
+    }
+}
+
+/// `sys/server.json`; an empty one where there is none.
+pub fn document(root: &ServerRoot) -> Result<ServerDocument, ServerError> {
+    Ok(durable::read_json(&root.server_document())?.unwrap_or_default())
+}

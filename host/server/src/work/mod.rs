@@ -1,0 +1,86 @@
+//! The work of each state of a deployment, a file per state.
+
+mod ask;
+mod extract;
+mod packages;
+mod prepare;
+mod start;
+mod switch;
+
+use std::collections::BTreeMap;
+
+use jecloud_model::app::{AppDocument, DeploymentState, Failure};
+use jecloud_model::events::What;
+use jecloud_model::ids::{ReleaseNumber, ServiceName};
+
+use crate::clock::now;
+use crate::error::ServerError;
+use crate::place::Place;
+use crate::server::Server;
+
+/// One state of one deployment, at work.
+pub(crate) struct Work<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) place: &'a Place,
+    pub(crate) document: &'a AppDocument,
+    pub(crate) number: ReleaseNumber,
+    /// Whether the deployment is not wanted any more.
+    pub(crate) cancel: &'a dyn Fn() -> bool,
+}
+
+/// What a state's work came to.
+enum Done {
+    /// The next state may begin; this is what there is to say about it.
+    Finished(String),
+    /// All is done: what the hooks want to be told next time.
+    Deployed(BTreeMap<ServiceName, BTreeMap<String, String>>),
+}
+
+/// Does the work of a state and records that it is done, or that the deployment failed.
+///
+/// # Errors
+///
+/// What stops this attempt without saying anything about the deployment: it is in the same state afterwards.
+pub(crate) fn perform(work: &Work<'_>, state: DeploymentState) -> Result<(), ServerError> {
+    let number = work.number;
+    let begin = now();
+    work.place.change(|document| document.start(number, begin))??;
+    work.place.tell(number, What::Entered { state });
+    let done = match state {
+        DeploymentState::ExtractingSources => extract::perform(work).map(Done::Finished),
+        DeploymentState::InstallingPackages => packages::perform(work).map(Done::Finished),
+        DeploymentState::Preparing => prepare::perform(work).map(Done::Finished),
+        DeploymentState::Starting => start::perform(work).map(Done::Finished),
+        DeploymentState::Ready => Ok(Done::Finished(String::new())),
+        DeploymentState::Switching => switch::perform(work).map(Done::Finished),
+        DeploymentState::Deployed => ask::perform(work).map(Done::Deployed),
+    };
+    let done = match done.or_else(|error| Err(error.into_failure())) {
+        Ok(done) => done,
+        Err(Err(error)) => return Err(error),
+        Err(Ok(failure)) => return record_failure(work, failure),
+    };
+    let finished = |detail: String| What::Finished {
+        state,
+        detail,
+        took_ms: u64::try_from(now().since(begin).as_millis()).unwrap_or(u64::MAX),
+    };
+    match done {
+        Done::Finished(detail) => {
+            work.place.change(|document| document.finish_state(number, state))??;
+            work.place.tell(number, finished(detail));
+        }
+        Done::Deployed(remembered) => {
+            work.place.change(|document| document.succeed(number, remembered, now()))??;
+            work.place.tell(number, finished(String::new()));
+            work.place.tell(number, What::Serving);
+        }
+    }
+    Ok(())
+}
+
+fn record_failure(work: &Work<'_>, failure: Failure) -> Result<(), ServerError> {
+    work.place.change(|document| document.fail(work.number, failure.clone(), now()))??;
+    work.place.tell(work.number, What::Failed { reason: failure.reason, details: failure.details, hint: failure.hint });
+    Ok(())
+}

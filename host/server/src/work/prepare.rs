@@ -1,0 +1,225 @@
+//! Preparing: the hooks plan, and what must be there before processes start is made: files, checks, builds.
+
+use std::collections::BTreeMap;
+
+use jecloud_disk::{durable, tree};
+use jecloud_model::app::Failure;
+use jecloud_model::events::What;
+use jecloud_model::format::FORMAT;
+use jecloud_model::hook::{Health, Plan, Process};
+use jecloud_model::ids::{InstanceId, ServiceName};
+use jecloud_model::prepared::{Prepared, PreparedRoute};
+use jecloud_model::processes::ProcessSpec;
+use jecloud_model::release::Release;
+
+use super::{Work, packages};
+use crate::allocation::{Ports, ports_of};
+use crate::commands::kept_name;
+use crate::environment::Surroundings;
+use crate::error::ServerError;
+use crate::hooks::Asked;
+use crate::wishes::{self, Planned};
+
+pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
+    if work.place.prepared(work.number)?.is_some() {
+        // The end of this state was reached before, but not recorded.
+        return Ok(String::new());
+    }
+    let release = work.place.release(work.number)?;
+    let source = work.place.root.version(&release.version);
+    let all = Asked::of_release(work.server, &release, &source)?;
+    let mut planned = Vec::new();
+    for asked in &all {
+        let context = asked.context(&release, work.document, work.document.current_version.as_ref());
+        let plan = asked.prepare_deploy(&context)?;
+        for text in &plan.notes {
+            work.place.tell(work.number, What::Note { text: text.clone() });
+        }
+        planned.push(Planned { service: asked.service.clone(), plan });
+    }
+    wishes::overlay(&mut planned, &release.processes)?;
+
+    let ports = give_out_ports(work, &planned)?;
+    let values = values(work, &release, &planned, &ports)?;
+    let mut surroundings = Vec::new();
+    for Planned { service, plan } in &planned {
+        let around = Surroundings::new(work.server, work.place, &release, service)?.with_values(&values);
+        write_files(work, &around, plan)?;
+        surroundings.push(around);
+    }
+    // All checks come before any build, all builds before any release command.
+    let phases: [(&str, fn(&Plan) -> &[jecloud_model::hook::Command]); 3] =
+        [("checks", |plan| &plan.checks), ("build", |plan| &plan.build), ("release", |plan| &plan.release)];
+    let mut built = false;
+    for (phase, commands) in phases {
+        for (around, Planned { plan, .. }) in surroundings.iter().zip(&planned) {
+            let filling = around.filling();
+            around.runner(work, &filling).run_all(phase, commands(plan))?;
+            built |= !commands(plan).is_empty();
+        }
+    }
+    if built {
+        // What was built must be on the disk before `current` may ever name it.
+        tree::sync(&source)?;
+    }
+    let prepared = assemble(work, &release, &planned, &surroundings, &ports, values)?;
+    let count = prepared.processes.len();
+    work.place.write_prepared(&prepared)?;
+    Ok(format!("{count} {}", if count == 1 { "process" } else { "processes" }))
+}
+
+/// The instances of a process type.
+fn instances(work: &Work<'_>, process: &Process) -> Vec<InstanceId> {
+    (1..=process.replicas.saturating_mul(process.shards.max(1)))
+        .map(|index| InstanceId {
+            process: process.name.clone(),
+            index,
+            release: process.beside.then_some(work.number),
+        })
+        .collect()
+}
+
+fn give_out_ports(work: &Work<'_>, planned: &[Planned]) -> Result<Ports, ServerError> {
+    let needs: Vec<(InstanceId, Vec<String>)> = planned
+        .iter()
+        .flat_map(|planned| &planned.plan.processes)
+        .flat_map(|process| instances(work, process).into_iter().map(|id| (id, process.ports.clone())))
+        .collect();
+    ports_of(work.server, work.place, work.number, work.document.current_release, &needs)
+}
+
+/// The variables that services give to the app and to each other. A port in them is that of the first instance.
+fn values(
+    work: &Work<'_>,
+    release: &Release,
+    planned: &[Planned],
+    ports: &Ports,
+) -> Result<BTreeMap<String, String>, ServerError> {
+    let mut values = BTreeMap::new();
+    for Planned { service, plan } in planned {
+        let around = Surroundings::new(work.server, work.place, release, service)?;
+        let mut of_service = BTreeMap::new();
+        for process in plan.processes.iter().rev() {
+            if let Some(first) = instances(work, process).first() {
+                of_service.extend(ports.get(first).cloned().unwrap_or_default());
+            }
+        }
+        let mut filling = around.filling();
+        filling.ports = of_service;
+        values.extend(filling.environment("values", &plan.values)?);
+    }
+    Ok(values)
+}
+
+fn write_files(work: &Work<'_>, around: &Surroundings<'_>, plan: &Plan) -> Result<(), ServerError> {
+    let filling = around.filling();
+    for file in &plan.files {
+        let line = format!("file {}", file.path);
+        let path = std::path::PathBuf::from(filling.text(&line, &file.path)?);
+        let content = filling.all_but_secrets(&line, &file.content)?;
+        let content = crate::secrets::filled_text(&work.place.root, &line, &content)?;
+        if let Some(parent) = path.parent() {
+            durable::create_dirs(parent, 0o755)?;
+        }
+        durable::replace(&path, content.as_bytes(), file.mode.into())?;
+        if let Some((user, group)) = work.server.owner() {
+            tree::chown(&path, (user, group))?;
+        }
+    }
+    Ok(())
+}
+
+fn assemble(
+    work: &Work<'_>,
+    release: &Release,
+    planned: &[Planned],
+    surroundings: &[Surroundings<'_>],
+    ports: &Ports,
+    values: BTreeMap<String, String>,
+) -> Result<Prepared, ServerError> {
+    let mut prepared = Prepared {
+        format: FORMAT,
+        release: work.number,
+        version: release.version.clone(),
+        processes: Vec::new(),
+        routes: Vec::new(),
+        hosts: release.hosts.clone(),
+        pins: pins(work)?,
+        remember: BTreeMap::new(),
+        kept: BTreeMap::new(),
+        values,
+    };
+    for (around, Planned { service, plan }) in surroundings.iter().zip(planned) {
+        for process in &plan.processes {
+            for id in instances(work, process) {
+                let of_instance = ports.get(&id).cloned().unwrap_or_default();
+                prepared.processes.push(spec(work, release, service, around, process, id, of_instance)?);
+            }
+        }
+        prepared.routes.extend(plan.routes.iter().map(|route| PreparedRoute {
+            process: route.process.clone(),
+            port: route.port.clone(),
+            path_prefix: route.path_prefix.clone(),
+        }));
+        prepared.remember.insert(service.clone(), plan.remember.clone());
+        let kept = plan.build.iter().filter_map(|command| kept_name(&command.once)).collect();
+        prepared.kept.insert(service.clone(), kept);
+    }
+    prepared.processes.sort_by(|a, b| a.id.cmp(&b.id));
+    if let Some(pair) = prepared.processes.windows(2).find(|pair| pair[0].id == pair[1].id) {
+        return Err(Failure::because(format!(
+            "services {} and {} both have a process {}",
+            pair[0].service, pair[1].service, pair[0].id.process
+        ))
+        .into());
+    }
+    Ok(prepared)
+}
+
+fn spec(
+    work: &Work<'_>,
+    release: &Release,
+    service: &ServiceName,
+    around: &Surroundings<'_>,
+    process: &Process,
+    id: InstanceId,
+    ports: BTreeMap<String, u16>,
+) -> Result<ProcessSpec, ServerError> {
+    let line = format!("process {}", process.name);
+    let filling = around.filling_of(&id, &ports);
+    let mut env = around.before.clone();
+    env.extend(filling.environment(&line, &process.env)?);
+    env.extend(around.after.clone());
+    let cwd = match process.cwd.as_str() {
+        "" => work.place.root.version(&release.version).display().to_string(),
+        template => filling.text(&line, template)?,
+    };
+    let health = match &process.health {
+        Health::Command(argv) => Health::Command(filling.texts(&line, argv)?),
+        other => other.clone(),
+    };
+    Ok(ProcessSpec {
+        argv: filling.texts(&line, &process.argv)?,
+        id: id.clone(),
+        service: service.clone(),
+        version: release.version.clone(),
+        env,
+        cwd,
+        run_as: process.run_as,
+        ports,
+        health,
+        start_timeout_ms: process.start_timeout_ms,
+        stop_timeout_ms: process.stop_timeout_ms,
+    })
+}
+
+/// The exact versions that were installed and are to be used from now on.
+fn pins(work: &Work<'_>) -> Result<BTreeMap<ServiceName, BTreeMap<String, String>>, ServerError> {
+    Ok(packages::read(work.place, work.number)?
+        .into_iter()
+        .map(|(service, installed)| {
+            let pinned = installed.into_iter().filter(|package| package.pin);
+            (service, pinned.map(|package| (package.name, package.version)).collect())
+        })
+        .collect())
+}

@@ -1,0 +1,102 @@
+//! Starting: the planner has had the new processes started beside the old ones; here their health is awaited.
+
+use std::time::Duration;
+
+use jecloud_disk::log;
+use jecloud_model::app::Failure;
+use jecloud_model::hook::Identity;
+use jecloud_model::processes::{Exit, ProcessSpec, ProcessState, ProcessStatus};
+use jecloud_model::time::Timestamp;
+
+use super::Work;
+use crate::clock::now;
+use crate::error::ServerError;
+use crate::health::{Finding, probe};
+use crate::tables;
+
+/// How many lines of its log a person is shown of a process that failed.
+const SHOWN_LINES: usize = 10;
+
+pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
+    let Some(prepared) = work.place.prepared(work.number)? else {
+        return Err(Failure::because("what was prepared for this release is gone from the server")
+            .hint("Deploy again.")
+            .into());
+    };
+    let begin = now();
+    let mut waiting: Vec<&ProcessSpec> = prepared.processes.iter().collect();
+    loop {
+        let statuses = tables::reconcile(work.server)?;
+        let mut still = Vec::new();
+        for spec in waiting {
+            let status = statuses.iter().find(|status| {
+                status.id == spec.id && status.app == work.place.app && status.environment == work.place.environment
+            });
+            if !is_healthy(work, spec, status, begin)? {
+                still.push(spec);
+            }
+        }
+        waiting = still;
+        if waiting.is_empty() {
+            let names: Vec<String> = prepared.processes.iter().map(|spec| spec.id.short()).collect();
+            return Ok(names.join(" "));
+        }
+        if (work.cancel)() {
+            return Err(jecloud_model::app::Stale(work.number).into());
+        }
+        tables::pause();
+    }
+}
+
+/// Whether a process works; an error where it cannot be expected to work any more.
+fn is_healthy(
+    work: &Work<'_>,
+    spec: &ProcessSpec,
+    status: Option<&ProcessStatus>,
+    begin: Timestamp,
+) -> Result<bool, ServerError> {
+    let deadline = begin.plus(Duration::from_millis(spec.start_timeout_ms.into()));
+    let finding = match status {
+        None => Finding::NotYet("was not started".to_owned()),
+        // One that belongs to this release has never run before: a restart is a crash. One that outlives releases
+        // may have a past.
+        Some(status) if spec.id.release.is_some() && (status.restarts > 0 || status.state == ProcessState::BackOff) => {
+            let how = status.last_exit.as_ref().map_or_else(|| "ended".to_owned(), in_words);
+            return Err(failed(work, spec, &how).into());
+        }
+        Some(status) if status.state == ProcessState::Running => {
+            let user = if spec.run_as == Identity::App { work.server.app_user } else { None };
+            probe(spec, status, user, now())
+        }
+        Some(_) => Finding::NotYet("is not running".to_owned()),
+    };
+    match finding {
+        Finding::Healthy => Ok(true),
+        Finding::NotYet(why) if now() >= deadline => {
+            let seconds = spec.start_timeout_ms / 1000;
+            Err(failed(work, spec, &format!("{why}, {seconds} seconds after its start")).into())
+        }
+        Finding::NotYet(_) => Ok(false),
+    }
+}
+
+fn failed(work: &Work<'_>, spec: &ProcessSpec, why: &str) -> Failure {
+    let prefix = format!(" {} ", spec.id);
+    let lines = log::tail(&work.place.root.process_log(&spec.id), 1000, None).unwrap_or_default();
+    let own: Vec<String> = lines.iter().filter_map(|line| Some(line.split_once(&prefix)?.1.to_owned())).collect();
+    let shown = own[own.len().saturating_sub(SHOWN_LINES)..].to_vec();
+    let hint = match spec.ports.get("http") {
+        Some(_) if why.contains("listen") => "The app must listen on the port in the PORT environment variable.",
+        _ => "",
+    };
+    Failure::because(format!("{} {why}", spec.id.short())).details(shown).hint(hint)
+}
+
+fn in_words(exit: &Exit) -> String {
+    match exit {
+        Exit::Status(status) => format!("exited with status {status} right after its start"),
+        Exit::Signal(signal) => format!("was ended by signal {signal} right after its start"),
+        Exit::Unknown => "ended right after its start".to_owned(),
+        Exit::NotStarted(why) => format!("could not be started: {why}"),
+    }
+}
