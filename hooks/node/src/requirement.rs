@@ -49,7 +49,7 @@ pub struct Requirement {
     pub text: String,
     /// Who says so, for people: `.nvmrc`.
     pub origin: &'static str,
-    range: Range,
+    range: VersionRange,
 }
 
 impl Requirement {
@@ -90,8 +90,7 @@ impl Requirement {
                 None => wanted.strip_prefix("node@").unwrap_or(wanted).to_owned(),
             },
         };
-        let range =
-            Range::parse(range_text.trim_start_matches(['v', 'V'])).map_err(|_| not_understood(text, origin))?;
+        let range = VersionRange::parse(&range_text).ok_or_else(|| not_understood(text, origin))?;
         let requirement = Self { text: wanted.to_owned(), origin, range };
         if requirement.archive_version().is_none() {
             let problem = Problem::new(format!("no version of Node.js satisfies `{wanted}`, which {origin} asks for"));
@@ -102,7 +101,7 @@ impl Requirement {
 
     /// Whether this version will do.
     pub fn allows(&self, version: &Version) -> bool {
-        self.range.satisfies(version)
+        self.range.allows(version)
     }
 
     /// What to ask the mirror for: `22` (the newest that begins so) or an exact version.
@@ -118,18 +117,57 @@ impl Requirement {
             // Of those that this hook does not know the nearest is the likeliest to exist.
             .chain(NEWEST_KNOWN_MAJOR + 1..=HIGHEST_MAJOR);
         for major in lines {
-            if self.range.satisfies(&Version::from((major, LAST, LAST))) {
+            if self.range.allows(&Version::from((major, LAST, LAST))) {
                 return Some(major.to_string());
             }
         }
-        let lowest = self.range.min_version()?;
-        let is_release = lowest.major() >= OLDEST_ARCHIVE && lowest.major() <= HIGHEST_MAJOR && !lowest.is_prerelease();
-        (is_release && self.range.satisfies(&lowest)).then(|| lowest.to_string())
+        let lowest = self.range.lowest()?;
+        let is_release = (OLDEST_ARCHIVE..=HIGHEST_MAJOR).contains(&lowest.major()) && !lowest.is_prerelease();
+        is_release.then(|| lowest.to_string())
     }
 
     /// What a person does when this cannot be had.
     pub fn hint(&self) -> String {
         hint(self.origin)
+    }
+}
+
+/// A range as npm reads it: alternatives, each of which is a list of conditions that must all hold.
+///
+/// The conditions are kept apart, since nodejs-semver 7.0 takes those that exclude each other (`>=22 <20`) for
+/// alternatives.
+#[derive(Debug, Clone)]
+struct VersionRange(Vec<Vec<Range>>);
+
+impl VersionRange {
+    fn parse(text: &str) -> Option<Self> {
+        text.split("||").map(Self::parse_alternative).collect::<Option<_>>().map(Self)
+    }
+
+    fn parse_alternative(text: &str) -> Option<Vec<Range>> {
+        let parse = |condition: &str| Range::parse(condition.trim_start_matches('v')).ok();
+        let mut words = text.split_whitespace();
+        // `18 - 20` is one condition of three words, and `>= 18` one of two.
+        if words.clone().any(|word| word == "-") || words.clone().next().is_none() {
+            return Some(vec![parse(text)?]);
+        }
+        let mut conditions = Vec::new();
+        while let Some(word) = words.next() {
+            let is_operator = word.chars().all(|c| "<>=^~".contains(c));
+            let operand = if is_operator { words.next()? } else { "" };
+            conditions.push(parse(&format!("{word}{operand}"))?);
+        }
+        Some(conditions)
+    }
+
+    fn allows(&self, version: &Version) -> bool {
+        self.0.iter().any(|conditions| conditions.iter().all(|condition| condition.satisfies(version)))
+    }
+
+    /// The lowest version that it allows.
+    fn lowest(&self) -> Option<Version> {
+        let lowest_of = |conditions: &Vec<Range>| conditions.iter().filter_map(Range::min_version).max();
+        self.0.iter().filter_map(lowest_of).filter(|version| self.allows(version)).min()
     }
 }
 
