@@ -53,8 +53,9 @@ pub fn record_release(
     let environment = seen.and_then(|state| state.environments.get(&release.environment));
     let expected = environment.and_then(|environment| environment.newest()).map(|newest| newest.release.number);
     release.number = seen.map_or(ReleaseNumber(1), |state| state.next_release(&release.environment));
-    // Several servers switch together.
-    release.hold = scale.values().sum::<u32>() > 1;
+    // Several servers switch together, those too that are more than wanted by now.
+    let servers = environment.map_or(0, |environment| environment.servers.len());
+    release.hold = servers > 1 || scale.values().sum::<u32>() > 1;
     let number = release.number;
     let change = Change::RecordRelease { expected, release: Box::new(release), scale };
     let state = StateFile::new(cloud.store, cloud.app, cloud.world).update(change)?;

@@ -39,7 +39,8 @@ pub(super) fn conclude<'a>(
                 }
                 return Some(ReleaseOutcome::Failed(failure));
             }
-            Outcome::Pending { .. } => any_pending = true,
+            // What is held, and not wanted any more, will never be let go.
+            Outcome::Pending { .. } => any_pending |= !seen(server).holds(release),
             Outcome::Superseded => left_behind = Some(server),
             Outcome::Unknown | Outcome::Serving => {}
         }

@@ -39,12 +39,18 @@ pub struct SeenCloud {
 }
 
 /// Archives and hooks, each with something known of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Objects<T> {
     /// Archives of versions.
     pub versions: BTreeMap<VersionId, T>,
     /// Hook components.
     pub hooks: BTreeMap<Digest, T>,
+}
+
+impl<T> Default for Objects<T> {
+    fn default() -> Self {
+        Self { versions: BTreeMap::new(), hooks: BTreeMap::new() }
+    }
 }
 
 /// What was seen of a server.
@@ -57,6 +63,15 @@ pub enum SeenServer {
     /// It did not answer, or nobody asked.
     #[default]
     Unknown,
+}
+
+impl SeenServer {
+    /// Whether the server deploys this release and will not switch to it before it is told to.
+    pub(super) fn holds(&self, release: ReleaseNumber) -> bool {
+        let Self::Present(seen) = self else { return false };
+        let deployment = seen.document.as_ref().and_then(|document| document.deployment.as_ref());
+        deployment.is_some_and(|going| going.release == release && going.hold && !going.state.is_switched())
+    }
 }
 
 /// What a server says about one environment.
@@ -316,6 +331,7 @@ impl<'a> Sight<'a, '_> {
         let committed = self.environment.committed >= Some(release);
         let until_ready = wanted.release.hold && !committed;
         let wait = CloudStep::AwaitServer { place: place.clone(), release, until_ready };
+        let held = self.seen(&place.server).holds(release);
         match seen.document.as_ref().map_or(Outcome::Unknown, |document| document.outcome(release)) {
             Outcome::Unknown => {
                 if self.plan_objects(place, seen, wanted) {
@@ -323,7 +339,7 @@ impl<'a> Sight<'a, '_> {
                     self.work(wait);
                 }
             }
-            Outcome::Pending { state: DeploymentState::Ready } if is_held(seen, release) => {
+            Outcome::Pending { state: DeploymentState::Ready } if held => {
                 if committed {
                     self.work(CloudStep::CommitServer(place.clone(), release));
                     self.work(wait);
@@ -465,12 +481,6 @@ impl<'a> Sight<'a, '_> {
             && !self.environment.servers.is_empty()
             && self.environment.servers.keys().all(ready)
     }
-}
-
-/// Whether a deployment waits for the commit.
-fn is_held(seen: &SeenEnvironment, release: ReleaseNumber) -> bool {
-    let deployment = seen.document.as_ref().and_then(|document| document.deployment.as_ref());
-    deployment.is_some_and(|deployment| deployment.release == release && deployment.hold)
 }
 
 /// Objects that no release references, that are old enough, and that are not among the newest. Where there is no
