@@ -14,7 +14,7 @@ use crate::backend::Backend;
 use crate::body::RequestBody;
 
 /// How long a connection may be idle and still be used. Servers close idle connections after a time of their own
-/// (Node.js: 5 s), and a request that is sent at that moment is lost; 2 s stays well below.
+/// (5 s is common), and a request that is sent at that moment is lost; 2 s stays well below.
 pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(2);
 
 /// How often a worker looks for connections past [`IDLE_LIMIT`], while it has any.

@@ -28,7 +28,7 @@ const HEADER_LIMIT: Duration = Duration::from_secs(75);
 
 /// Header fields of a request. hyper answers 431 to more.
 const MOST_HEADERS: usize = 100;
-/// Bytes of a request's header fields and first line. Node.js accepts 16 KiB, so nothing is lost by this.
+/// Bytes of a request's header fields and first line. Common app servers accept 16 KiB, so nothing is lost by this.
 const LARGEST_HEADER: u32 = 64 * 1024;
 /// How much of a body is in the front's memory at a time, per connection and direction.
 const BUFFER: usize = 64 * 1024;

@@ -223,7 +223,7 @@ impl fmt::Display for Generation {
 /// One instance of a process type on a server.
 ///
 /// `web.1@7` is the first `web` of release 7: instances of two releases run beside each other while one replaces
-/// the other. `redis.1` belongs to no release: the same instance serves one release after the other.
+/// the other. `db.1` belongs to no release: the same instance serves one release after the other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct InstanceId {

@@ -121,10 +121,11 @@ fn repairs(app: &AppName, environment: &EnvironmentName, document: &AppDocument,
     if !empty_and_absent && seen.process_table.as_ref() != Some(&processes) {
         steps.push(Step::WriteProcesses(processes));
     }
-    if let Some(version) = document.serving_version() {
-        if seen.current_link.as_ref() != Some(version) && seen.versions.contains_key(version) {
-            steps.push(Step::LinkCurrent(version.clone()));
-        }
+    if let Some(version) = document.serving_version()
+        && seen.current_link.as_ref() != Some(version)
+        && seen.versions.contains_key(version)
+    {
+        steps.push(Step::LinkCurrent(version.clone()));
     }
     if let (true, Some(routes)) = (routes_change, routes) {
         steps.push(Step::WriteRoutes(routes));

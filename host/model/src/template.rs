@@ -1,4 +1,4 @@
-//! Texts with gaps that the host fills: `{source}/server.js`, `redis://127.0.0.1:{port:redis}`.
+//! Texts with gaps that the host fills: `{source}/server.js`, `http://127.0.0.1:{port:http}`.
 //!
 //! A hook writes templates so that it never has to know directories, ports and secrets. `{{` stands for `{`; a `}`
 //! outside of a placeholder is an ordinary character. See the comment on templates in `wit/types.wit`.
