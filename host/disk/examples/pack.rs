@@ -13,9 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let tree = SourceTree::scan(Path::new(directory))?;
     let scanned = start.elapsed();
-    let packed: Packed = replace_with(Path::new(archive), 0o644, |out| -> Result<_, DiskError> {
-        tree.pack(out, &mut |_, _| {})
-    })?;
+    let packed: Packed =
+        replace_with(Path::new(archive), 0o644, |out| -> Result<_, DiskError> { tree.pack(out, &mut |_, _| {}) })?;
     let Packed { version, entries, bytes, packed_bytes } = packed;
     println!("{version}: {entries} entries, {bytes} bytes, {packed_bytes} packed");
     println!("scanned in {scanned:.2?}, packed in {:.2?}", start.elapsed() - scanned);

@@ -78,7 +78,9 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     fault::point("rename.begin").map_err(at("rename", from))?;
     rustix::fs::rename(from, to).map_err(at("rename", from))?;
     fault::point("rename.sync-parent").map_err(at("sync the directory of", to))?;
-    durable::sync_dir(parent_of(to))
+    durable::sync_dir(parent_of(to))?;
+    durable::sync_dir(parent_of(from))?;
+    fault::point("rename.done").map_err(at("rename", from))
 }
 
 /// Removes a tree, a file or a link; whether there was one. Never follows links, and never leaves half of a tree

@@ -35,7 +35,7 @@ fn prepare(job: &str, place: &Path) {
             fs::create_dir(place.join("two")).unwrap();
             std::os::unix::fs::symlink("one", place.join("current")).unwrap();
         }
-        "copy" | "remove-tree" => {
+        "copy" | "remove-tree" | "rename-tree" => {
             snapshot::write(&place.join("tree/a/file"), "text", 0o640);
             snapshot::write(&place.join("tree/program"), "text", 0o755);
             std::os::unix::fs::symlink("a/file", place.join("tree/link")).unwrap();
@@ -69,14 +69,16 @@ fn perform(job: &str, place: &Path) -> Result<(), DiskError> {
         "remove" => durable::remove(&document).map(drop),
         "create-dirs" => durable::create_dirs(&place.join("a/b/c"), 0o750),
         "switch" => link::switch(&place.join("current"), "two"),
-        "unpack" => {
-            archive::unpack(tarball::bzip2(&stream()).as_slice(), place, &tarball::id_of(&stream()), None)
-        }
+        "unpack" => archive::unpack(tarball::bzip2(&stream()).as_slice(), place, &tarball::id_of(&stream()), None),
         "copy" => match tree::copy(&place.join("tree"), &place.join("copied"), None) {
             Err(error) if error.exists_already() => Ok(()),
             copied => copied,
         },
         "remove-tree" => tree::remove(&place.join("tree")).map(drop),
+        "rename-tree" => match tree::rename(&place.join("tree"), &place.join("renamed")) {
+            Err(error) if error.is_missing() => Ok(()),
+            renamed => renamed,
+        },
         "rotate" => RotatingLog::open(&place.join("x.log"), 8, 3)?.append(b"four\n"),
         _ => unreachable!("{job}"),
     }
@@ -211,6 +213,7 @@ every_point! {
     copying: "copy"
     // Fails without the rename: half of the tree stands under its name.
     removing_a_tree: "remove-tree"
+    renaming_a_tree: "rename-tree"
     rotating: "rotate"
 }
 

@@ -1,7 +1,5 @@
 //! Archives that do harm are refused by the name of the entry, and nothing of them is kept.
 
-#![expect(clippy::disallowed_methods, reason = "the tests prepare and look at files behind the crate's back")]
-
 mod snapshot;
 mod tarball;
 
@@ -76,10 +74,7 @@ fn entries_are_refused_by_name() {
         (new().link("a", "d").dir("a/b/"), refused("a/b/", "it is below \"a\", which is a link")),
         (new().file("a", b"x").file("a/b", b"x"), refused("a/b", "it is below \"a\", which is not a directory")),
         (new().file("a\nb", b"x"), refused("a\nb", "its path has a line break or a NUL in it")),
-        (
-            new().long_name(b"a\0b").file("short", b"x"),
-            refused("a\0b", "its path has a line break or a NUL in it"),
-        ),
+        (new().long_name(b"a\0b").file("short", b"x"), refused("a\0b", "its path has a line break or a NUL in it")),
         (new().link("a", "b\nc"), refused("a", "its path has a line break or a NUL in it")),
         (
             new().file("a-name-of-21-bytes-xx", b"x"),
@@ -89,10 +84,7 @@ fn entries_are_refused_by_name() {
             new().pax("path", &"ab/".repeat(14)).file("short", b"x"),
             refused(&"ab/".repeat(14), "its path or its target is longer than 40 bytes"),
         ),
-        (
-            new().pax("path", "../x").file("harmless", b"x"),
-            refused("../x", "its path has \"..\" in it"),
-        ),
+        (new().pax("path", "../x").file("harmless", b"x"), refused("../x", "its path has \"..\" in it")),
         (
             new().pax("linkpath", "../x").link("a", "harmless"),
             refused("a", "it is a link to \"../x\", which is outside of the tree"),

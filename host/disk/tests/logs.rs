@@ -1,7 +1,5 @@
 //! Logs: bounded, complete, and read from the end.
 
-#![expect(clippy::disallowed_methods, reason = "the tests prepare and look at files behind the crate's back")]
-
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -70,6 +68,18 @@ fn line_breaks_within_a_line_are_taken_out() {
     let path = dir.path().join("x.log");
     RotatingLog::open(&path, 100, 3).unwrap().append_line("a\nb\n").unwrap();
     assert_eq!(tail(&path, 10, None).unwrap(), ["a b"]);
+}
+
+/// For a process that writes by itself.
+#[test]
+fn the_file_itself_is_the_one_with_the_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.log");
+    let mut log = RotatingLog::open(&path, 100, 3).unwrap();
+    fs::rename(&path, dir.path().join("elsewhere")).unwrap();
+    std::io::Write::write_all(&mut log.file().unwrap(), b"by itself\n").unwrap();
+    log.append_line("by the log").unwrap();
+    assert_eq!(tail(&path, 10, None).unwrap(), ["by itself", "by the log"]);
 }
 
 /// Fails without looking whether the file still has the name: one of the writers goes on in `x.log.1`, `x.log.2` and

@@ -1,7 +1,5 @@
 //! What is packed is what is unpacked, and its name says what it is.
 
-#![expect(clippy::disallowed_methods, reason = "the tests prepare and look at files behind the crate's back")]
-
 mod snapshot;
 mod tarball;
 
@@ -75,7 +73,7 @@ fn pack(tree: &SourceTree) -> (Packed, Vec<u8>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_packed_is_unpacked(made in tree()) {

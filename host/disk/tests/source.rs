@@ -1,7 +1,5 @@
 //! What of an app's directory becomes part of a version.
 
-#![expect(clippy::disallowed_methods, reason = "the tests prepare and look at files behind the crate's back")]
-
 mod snapshot;
 
 use std::fs;
@@ -130,10 +128,7 @@ fn what_cannot_be_deployed_is_named() {
         },
         r#""pipe" cannot be deployed: it is a FIFO"#,
     );
-    refused(
-        |dir| make(dir, &["a\nb"]),
-        r#""a\nb" cannot be deployed: its path has a line break or a NUL in it"#,
-    );
+    refused(|dir| make(dir, &["a\nb"]), r#""a\nb" cannot be deployed: its path has a line break or a NUL in it"#);
     refused(
         |dir| make(dir, &["a", "b", "c", "d"]),
         r#""d" cannot be deployed: it is one entry more than the 3 that are allowed"#,

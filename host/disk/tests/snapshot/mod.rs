@@ -50,8 +50,7 @@ fn add(root: &Path, dir: &Path, all: &mut Snapshot) {
 pub(crate) fn all_belong_to(path: &Path, owner: (u32, u32)) -> bool {
     let found = path.symlink_metadata().unwrap();
     (found.uid(), found.gid()) == owner
-        && (!found.is_dir()
-            || fs::read_dir(path).unwrap().all(|entry| all_belong_to(&entry.unwrap().path(), owner)))
+        && (!found.is_dir() || fs::read_dir(path).unwrap().all(|entry| all_belong_to(&entry.unwrap().path(), owner)))
 }
 
 /// Writes a file and the directories above it.

@@ -18,7 +18,15 @@ impl Tarball {
     }
 
     /// Any entry; `size` as it stands in the header, `content` as it follows.
-    pub(crate) fn raw(mut self, path: &[u8], kind: EntryType, mode: u32, target: &[u8], size: u64, content: &[u8]) -> Self {
+    pub(crate) fn raw(
+        mut self,
+        path: &[u8],
+        kind: EntryType,
+        mode: u32,
+        target: &[u8],
+        size: u64,
+        content: &[u8],
+    ) -> Self {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(mode);
