@@ -96,6 +96,9 @@ impl SandboxError {
     }
 }
 
+/// How much of the last log line is a part of the message, in bytes.
+const LONGEST_LAST_LINE: usize = 500;
+
 /// One call of a hook that failed. Calls have no effects: nothing was changed by it.
 #[derive(Debug)]
 pub struct CallFailure {
@@ -126,7 +129,7 @@ impl fmt::Display for CallFailure {
         }
         write!(f, " failed in {}: {}; nothing was changed", self.function, self.why)?;
         match &self.last_log {
-            Some(line) => write!(f, "; its last log line: {}", line.message),
+            Some(line) => write!(f, "; its last log line: {}", crate::journal::cut(&line.message, LONGEST_LAST_LINE)),
             None => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jecloud_model::hook::{Context, Plan, Problem};
 use jecloud_sandbox::{CallFailure, Called, Hook, InProcessCompiler, Limits, Sandbox, SandboxError, Why, componentize};
@@ -45,10 +46,10 @@ pub(crate) fn module(imports: &str, body: &str) -> Vec<u8> {
 /// The contract, and worlds that only tests have.
 pub(crate) fn contract(more: &[(&str, &str)]) -> Resolve {
     let mut resolve = Resolve::default();
+    resolve.push_dir(source_dir("../../wit")).unwrap_or_else(|error| panic!("{error:#}"));
     for (path, text) in more {
         resolve.push_str(path, text).unwrap_or_else(|error| panic!("{error:#}"));
     }
-    resolve.push_dir(source_dir("../../wit")).unwrap_or_else(|error| panic!("{error:#}"));
     resolve
 }
 
@@ -77,8 +78,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// With the default limits, but for the deadline: a busy machine must not make other tests fail.
     pub(crate) fn new() -> Self {
-        Self::with_limits(Limits::default())
+        Self::with_limits(Limits { deadline: Duration::from_secs(60), ..Limits::default() })
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Self {
@@ -93,7 +95,7 @@ impl Place {
     }
 }
 
-/// A hook of `tests/hostile` under the default limits.
+/// A hook of `tests/hostile`.
 pub(crate) fn hook(name: &str) -> Hook {
     Place::new().load(&hostile(name))
 }

@@ -91,14 +91,14 @@ fn a_changed_file_is_compiled_anew() {
     let kept = Kept::new();
     kept.load("harmless");
     let good = std::fs::read(kept.artifact()).unwrap();
-    let changes: [&dyn Fn(&mut Vec<u8>); 7] = [
-        &|bytes| bytes[0] ^= 1,
-        &|bytes| bytes[31] ^= 1,
-        &|bytes| bytes[32] ^= 1,
-        &|bytes| *bytes.last_mut().unwrap() ^= 1,
-        &|bytes| bytes.push(0),
-        &|bytes| bytes.truncate(20),
-        &|bytes| bytes.clear(),
+    let changes: [fn(&mut Vec<u8>); 7] = [
+        |bytes| bytes[0] ^= 1,
+        |bytes| bytes[31] ^= 1,
+        |bytes| bytes[32] ^= 1,
+        |bytes| *bytes.last_mut().unwrap() ^= 1,
+        |bytes| bytes.push(0),
+        |bytes| bytes.truncate(20),
+        |bytes| bytes.clear(),
     ];
     for change in changes {
         let mut bytes = good.clone();

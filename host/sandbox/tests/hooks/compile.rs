@@ -1,6 +1,7 @@
 //! Compiling in a child process, with a program that does what `jecloud compile-hook` does.
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jecloud_sandbox::{ChildCompiler, CompileError, Compiler as _, Limits, Sandbox, SandboxError};
@@ -23,9 +24,14 @@ fn child(limits: Limits) -> ChildCompiler {
 }
 
 /// A function of many additions: enough work for seconds, in a component of a few megabytes.
-fn laborious() -> Vec<u8> {
+fn laborious() -> &'static [u8] {
+    static MADE: LazyLock<Vec<u8>> = LazyLock::new(make_laborious);
+    &MADE
+}
+
+fn make_laborious() -> Vec<u8> {
     let mut body = String::new();
-    for function in 0..60 {
+    for function in 0..30 {
         body.push_str(&format!("(func $work{function} (param i32) (result i32) (local.get 0)"));
         for step in 0..4000 {
             body.push_str(&format!("(if (result i32) (i32.rem_u (local.get 0) (i32.const {})) (then (i32.const {step})) (else (call $work{function} (i32.const {step})))) i32.add ", step + 2));
@@ -47,14 +53,14 @@ fn what_a_child_compiles_runs_here() {
 #[test]
 fn the_time_of_compiling_is_limited() {
     let limits = Limits { compile_time: Duration::from_secs(1), ..Limits::default() };
-    assert_eq!(child(limits).compile(&laborious()), Err(CompileError::Time { seconds: 1 }));
+    assert_eq!(child(limits).compile(laborious()), Err(CompileError::Time { seconds: 1 }));
 }
 
 /// Fails without `RLIMIT_AS` there.
 #[test]
 fn the_memory_of_compiling_is_limited() {
     let limits = Limits { compile_memory_bytes: 96 * 1024 * 1024, ..Limits::default() };
-    assert_eq!(child(limits).compile(&laborious()), Err(CompileError::Memory { mebibytes: 96 }));
+    assert_eq!(child(limits).compile(laborious()), Err(CompileError::Memory { mebibytes: 96 }));
 }
 
 /// Fails without the check in `compile_in_this_process`, which does not rely on what called it.

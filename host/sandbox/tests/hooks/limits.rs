@@ -20,12 +20,12 @@ fn a_hook_that_does_no_harm_gets_through() {
 /// Fails (never ends) without `set_epoch_deadline`, and without the ticker's thread.
 #[test]
 fn an_endless_loop_ends_at_the_deadline() {
-    let hook = hook("endless-loop");
+    let hook = Place::with_limits(Limits::default()).load(&hostile("endless-loop"));
     let begin = Instant::now();
     let failure = failure(prepare(&hook));
     let took = begin.elapsed();
     assert_eq!(failure.why, Why::Deadline { limit: Duration::from_secs(2) });
-    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(10), "{took:?}");
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(20), "{took:?}");
     assert_eq!(failure.last_log.unwrap().message, "about to loop");
 }
 
@@ -134,11 +134,11 @@ fn what_is_shown_is_limited() {
     hook("harmless").prepare_deploy(&context).unwrap().answer.unwrap();
 }
 
-/// Fails without the two bounds of the journal: 100 MB are kept.
+/// Fails without the two bounds of the journal.
 #[test]
 fn the_log_is_limited() {
     let log = prepare(&hook("many-log-lines")).unwrap().log;
-    assert_eq!((log.lines.len(), log.dropped), (1000, 4000));
+    assert_eq!((log.lines.len(), log.dropped), (1000, 500));
     assert!(log.lines.iter().all(|line| line.message == "x".repeat(8 * 1024)));
 }
 

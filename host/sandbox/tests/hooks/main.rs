@@ -3,7 +3,7 @@
 //! Components are made here from the texts in `tests/hostile`, by the same way as those of authors: a core module with
 //! embedded metadata goes through `componentize`.
 
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests prepare and look at files directly")]
+#![expect(clippy::disallowed_methods, reason = "tests prepare and look at files directly")]
 
 mod answers;
 mod build;
