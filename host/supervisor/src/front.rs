@@ -1,0 +1,224 @@
+//! Keeping the front running.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jecloud_disk::{DiskError, durable, lock};
+use jecloud_launch::{Child, Launch, Signal, pid_from};
+use jecloud_model::layout::ServerRoot;
+use jecloud_model::supervise::{Moment, STEADY, back_off};
+use rustix::process::PidfdFlags;
+use serde::{Deserialize, Serialize};
+
+use crate::events::{Events, Watched, watch};
+use crate::journal::Journal;
+use crate::listeners::{self, Listeners};
+use crate::output::{Output, Sink};
+
+/// Who the front is among the lock files: `sys/pids/front.pid`.
+const NAME: &str = "front";
+
+/// The name of its pipe.
+const PIPE: &str = "front.out";
+
+/// When it cannot be started at all.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// From SIGTERM to SIGKILL when everything is to end.
+const STOP: Duration = Duration::from_secs(5);
+
+/// `sys/front.json`: where the front listens, for those who print addresses, and for the next start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontDocument {
+    /// 1.
+    pub format: u32,
+    /// The port of the first address.
+    pub port: u16,
+    /// All of them.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// `sys/front.json`; none where no front was ever started.
+pub(crate) fn document(root: &ServerRoot) -> Result<Option<FrontDocument>, DiskError> {
+    durable::read_json(&document_path(root))
+}
+
+fn document_path(root: &ServerRoot) -> PathBuf {
+    root.sys().join("front.json")
+}
+
+/// The front, or its absence.
+pub(crate) struct Front {
+    listeners: Listeners,
+    state: State,
+    /// Ends in a row, for the back-off.
+    failures: u32,
+    /// How many fronts there were: tells the end of one from that of another.
+    count: u64,
+    output: Option<Output>,
+}
+
+enum State {
+    Down { due: Moment },
+    Up(Running),
+}
+
+struct Running {
+    pid: u32,
+    /// None for one that an earlier process manager started.
+    child: Option<Child>,
+    since: Moment,
+    /// Since when it is to end, and whether it was killed.
+    stopping: Option<(Moment, bool)>,
+}
+
+/// What starting a front takes.
+pub(crate) struct Starter<'a> {
+    pub(crate) root: &'a ServerRoot,
+    pub(crate) exe: &'a Path,
+    pub(crate) listen: Option<&'a [SocketAddr]>,
+    pub(crate) events: &'a Events,
+    pub(crate) journal: &'a Journal,
+}
+
+impl Front {
+    /// `listeners` are those that were handed over, if any were.
+    pub(crate) fn new(listeners: Listeners) -> Self {
+        Self { listeners, state: State::Down { due: Moment(0) }, failures: 0, count: 0, output: None }
+    }
+
+    /// Starts it if it is time to. Returns when to look again.
+    pub(crate) fn keep(&mut self, starter: &Starter<'_>, now: Moment) -> Option<Moment> {
+        match &self.state {
+            State::Up(_) => return None,
+            State::Down { due } if now < *due => return Some(*due),
+            State::Down { .. } => {}
+        }
+        match self.begin(starter, now) {
+            Ok(running) => {
+                self.state = State::Up(running);
+                None
+            }
+            Err(why) => {
+                starter.journal.say(format!("the front cannot be started: {why}"));
+                let due = now.plus(RETRY);
+                self.state = State::Down { due };
+                Some(due)
+            }
+        }
+    }
+
+    fn begin(&mut self, starter: &Starter<'_>, now: Moment) -> Result<Running, String> {
+        self.count += 1;
+        let root = starter.root;
+        if self.output.is_none() {
+            let sink = Sink::new(root.system_log(NAME), NAME);
+            self.output = Some(Output::open(root, PIPE, None, sink).map_err(|error| error.to_string())?);
+        }
+        if let Some(running) = self.adopt(starter, now) {
+            return Ok(running);
+        }
+        if self.listeners.is_empty() {
+            self.listeners = open(starter)?;
+        }
+        record(starter, &self.listeners)?;
+        let fds = listeners::for_child(self.listeners.iter().map(|(socket, _)| socket));
+        let fds = fds.map_err(|error| error.to_string())?;
+        let output = self.output.as_ref().ok_or("it has no output")?;
+        let launch = Launch::new(starter.exe)
+            .args([NAME.as_ref(), "--root".as_ref(), root.path().as_os_str()])
+            .env(crate::lasting_environment())
+            .variable(listeners::VARIABLE, self.listeners.len().to_string())
+            .cwd(crate::anywhere());
+        let writer = output.writer().map_err(|error| error.to_string())?;
+        let mut child = jecloud_launch::child(launch, writer, fds).map_err(|error| crate::chain(&error))?;
+        if let Err(error) = watch(child.pidfd(), Watched::Front(self.count), starter.events) {
+            jecloud_launch::signal_group(child.pid(), Signal::KILL);
+            let _ = child.wait();
+            return Err(error.to_string());
+        }
+        starter.journal.say(format!("the front is process {}", child.pid()));
+        Ok(Running { pid: child.pid(), child: Some(child), since: now, stopping: None })
+    }
+
+    /// The front that an earlier process manager started, and its sockets where we do not have them.
+    fn adopt(&mut self, starter: &Starter<'_>, now: Moment) -> Option<Running> {
+        let holder = lock::holder(&starter.root.pid_file(NAME)).ok()??;
+        let pidfd = rustix::process::pidfd_open(pid_from(holder)?, PidfdFlags::empty()).ok()?;
+        watch(&pidfd, Watched::Front(self.count), starter.events).ok()?;
+        if self.listeners.is_empty() {
+            self.listeners = listeners::of_process(holder);
+        }
+        starter.journal.say(format!("the front is process {holder}, started by an earlier process manager"));
+        Some(Running { pid: holder, child: None, since: now, stopping: None })
+    }
+
+    /// A front has ended: the `count`th.
+    pub(crate) fn ended(&mut self, count: u64, journal: &Journal, now: Moment) {
+        if count != self.count {
+            return;
+        }
+        let State::Up(running) = &mut self.state else { return };
+        let how = match running.child.as_mut().map(Child::reap) {
+            Some(Ok(Some(ended))) => ended.to_string(),
+            _ => "has ended".to_owned(),
+        };
+        journal.say(format!("the front (process {}) {how}", running.pid));
+        if let Some(output) = &self.output {
+            output.finish();
+        }
+        if now.since(running.since) >= STEADY {
+            self.failures = 0;
+        }
+        self.failures += 1;
+        self.state = State::Down { due: now.plus(back_off(self.failures)) };
+    }
+
+    /// Ends it. Returns when to look again; none when it is gone.
+    pub(crate) fn stop(&mut self, now: Moment) -> Option<Moment> {
+        let State::Up(running) = &mut self.state else { return None };
+        let pid = pid_from(running.pid)?;
+        // A child that was not waited for keeps its number. One that is not our child was alive when it was last
+        // looked at, and its end would have been told.
+        let signal = |signal| {
+            let _ = rustix::process::kill_process(pid, signal);
+        };
+        let (since, killed) = *running.stopping.get_or_insert_with(|| {
+            signal(Signal::TERM);
+            (now, false)
+        });
+        let kill_at = since.plus(STOP);
+        if now >= kill_at && !killed {
+            signal(Signal::KILL);
+            running.stopping = Some((since, true));
+        }
+        Some(if now < kill_at { kill_at } else { now.plus(RETRY) })
+    }
+}
+
+/// Opens the sockets where they are wished, or where they were the last time.
+fn open(starter: &Starter<'_>) -> Result<Listeners, String> {
+    let opened = match starter.listen {
+        Some(addresses) => listeners::at(addresses),
+        None => {
+            let last = document(starter.root).map_err(|error| crate::chain(&error))?;
+            listeners::anywhere(last.map(|document| document.port))
+        }
+    };
+    opened.map_err(|error| match starter.listen {
+        Some(addresses) => format!("cannot listen at {addresses:?}: {error}"),
+        None => format!("no port is free: {error}"),
+    })
+}
+
+/// Writes down where the front listens, before it does.
+fn record(starter: &Starter<'_>, listeners: &Listeners) -> Result<(), String> {
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
+    let port = addresses.first().map_or(0, SocketAddr::port);
+    let wanted = FrontDocument { format: 1, port, addresses };
+    if document(starter.root).ok().flatten().as_ref() == Some(&wanted) {
+        return Ok(());
+    }
+    durable::write_json(&document_path(starter.root), &wanted, 0o644).map_err(|error| crate::chain(&error))
+}
