@@ -382,7 +382,7 @@ impl<'a> Sight<'a, '_> {
     fn plan_leftover(&mut self, place: &Place, seen: &SeenEnvironment) {
         let Some(deployment) = seen.document.as_ref().and_then(|document| document.deployment.as_ref()) else { return };
         let release = deployment.release;
-        if true || self.environment.wanted >= Some(release) {
+        if self.environment.wanted >= Some(release) {
             return;
         }
         let ended = self.environment.release(release).is_some_and(|recorded| !recorded.is_pending());

@@ -92,6 +92,29 @@ fn nothing_is_concluded_from_the_unknown() {
 }
 
 #[test]
+fn an_unknown_server_may_still_come_to_run_what_it_was_told() {
+    // Fails without `all_seen` in `conclude`: app-2 may be about to serve release 1.
+    let mut story = deployed(2);
+    story.deploy(2, 2);
+    let newer = present(Some(document(2, 2, DeploymentState::Preparing, true)));
+    let steps = plan(&story.state, &seen([("app-1", newer), ("app-2", SeenServer::Unknown)]), story.now);
+    assert!(!steps.iter().any(|step| matches!(step, CloudStep::Record(_))), "{steps:?}");
+}
+
+#[test]
+fn an_environment_is_forgotten_when_it_is_certain_that_nothing_is_left() {
+    // Fails when an unknown server counts as one without anything.
+    let mut story = deployed(2);
+    story.change(Change::Destroy { environment: production() });
+    let gone = || SeenServer::Present(Box::default());
+    let steps = |first, second| plan(&story.state, &seen([("app-1", first), ("app-2", second)]), story.now);
+    assert!(matches!(steps(gone(), SeenServer::Unknown)[..], [CloudStep::WaitUntil(_)]));
+    assert_eq!(steps(gone(), present(None)), [CloudStep::DestroyOnServer(place("app-2"))]);
+    let forgotten = CloudStep::Record(Change::Destroyed { environment: production() });
+    assert_eq!(steps(gone(), SeenServer::Absent), [forgotten]);
+}
+
+#[test]
 fn one_commit_when_all_are_ready_then_everybody_switches() {
     let mut story = deployed(2);
     let ready = || present(Some(document(1, 1, DeploymentState::Ready, true)));
