@@ -11,7 +11,7 @@ use super::{HookCrate, output, run};
 pub(super) const RECIPE: &str = "opt-level=s lto=fat codegen-units=1 panic=abort strip=symbols remap=1";
 
 /// The target that knows no system at all.
-const TARGET: &str = "wasm32-unknown-unknown";
+pub(super) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Debian's compiler, which needs no rustup. Its standard library for WebAssembly is built from the sources.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
