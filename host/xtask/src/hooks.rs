@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use sources::HookCrate;
+pub(crate) use sources::workspace_root;
 use toolchain::Toolchain;
 
 /// `hooks/dist/index.json`: what is in `hooks/dist`, and what it was made of.

@@ -1,12 +1,21 @@
 //! Development tasks: `cargo xtask TASK`. One file per task.
 
 mod hooks;
+mod lint;
+mod programs;
+mod scope;
+mod steps;
+mod test;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask TASK
 
 tasks:
+  test           install what the tests need, then run everything that must hold: lint, all tests, hooks --check
+  test --quick   only the crates that start no processes
+  test -p CRATE  only this crate (repeatable)
+  lint           formatting, clippy and documentation; takes --quick and -p too
   hooks          build the hook components into hooks/dist
   hooks --check  fail where hooks/dist is not what its sources make";
 
@@ -14,6 +23,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
+        ["test", arguments @ ..] => test::run(arguments),
+        ["lint", arguments @ ..] => lint::run(arguments),
         ["hooks"] => hooks::build(),
         ["hooks", "--check"] => hooks::check(),
         _ => {

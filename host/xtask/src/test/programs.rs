@@ -1,0 +1,29 @@
+//! What the tests need of the machine.
+
+use anyhow::Result;
+
+use crate::programs::{Program, install as install_programs};
+
+/// What hooks are compiled with is not among them: `cargo xtask hooks` sees to that itself.
+const NEEDED: [Program; 8] = [
+    Program { name: "cc", package: "gcc" },
+    Program { name: "git", package: "git" },
+    Program { name: "curl", package: "curl" },
+    // Archives that JeCloud makes are read by the real one, and the other way round.
+    Program { name: "bzip2", package: "bzip2" },
+    // Injects faults into system calls.
+    Program { name: "strace", package: "strace" },
+    Program { name: "ss", package: "iproute2" },
+    // The apps under examples/.
+    Program { name: "node", package: "nodejs" },
+    Program { name: "npm", package: "npm" },
+];
+
+/// Installs what is missing; returns what is missing still.
+///
+/// # Errors
+///
+/// As [`crate::programs::install`].
+pub(super) fn install() -> Result<Option<String>> {
+    install_programs(&NEEDED)
+}
