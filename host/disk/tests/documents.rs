@@ -6,7 +6,6 @@ mod snapshot;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use jecloud_disk::store::{Swap, compare_and_swap, create_new};
 use jecloud_disk::{DiskError, durable, link, temporary};
@@ -78,15 +77,13 @@ fn readers_see_the_old_or_the_new() {
     let path = dir.path().join("document");
     let (old, new) = (vec![b'o'; 100_000], vec![b'n'; 50_000]);
     durable::replace(&path, &old, 0o644).unwrap();
-    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let writer = scope.spawn(|| {
             for round in 0..100 {
                 durable::replace(&path, if round % 2 == 0 { &new } else { &old }, 0o644).unwrap();
             }
-            done.store(true, Ordering::Relaxed);
         });
-        while !done.load(Ordering::Relaxed) {
+        while !writer.is_finished() {
             let seen = durable::read(&path).unwrap().expect("it is never missing");
             assert!(seen == old || seen == new, "{} bytes", seen.len());
         }
@@ -201,21 +198,19 @@ fn a_link_is_never_missing() {
         fs::create_dir(dir.path().join(name)).unwrap();
     }
     link::switch(&current, "one").unwrap();
-    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let writer = scope.spawn(|| {
             for round in 0..300 {
                 link::switch(&current, if round % 2 == 0 { "two" } else { "one" }).unwrap();
             }
-            done.store(true, Ordering::Relaxed);
         });
         // A sweeper that works at the same time gets in nobody's way.
         scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
+            for _ in 0..300 {
                 temporary::sweep(dir.path()).unwrap();
             }
         });
-        while !done.load(Ordering::Relaxed) {
+        while !writer.is_finished() {
             assert!(link::read(&current).unwrap().is_some());
         }
     });

@@ -78,18 +78,12 @@ fn who_looks_does_not_get_in_the_way() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lock");
     drop(Lock::try_acquire(&path).unwrap());
-    let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                    holder(&path).unwrap();
-                }
-            });
+        let taker = scope.spawn(|| (0..2000).all(|_| Lock::try_acquire(&path).unwrap().is_some()));
+        while !taker.is_finished() {
+            holder(&path).unwrap();
         }
-        let taken = (0..2000).all(|_| Lock::try_acquire(&path).unwrap().is_some());
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert!(taken);
+        assert!(taker.join().unwrap());
     });
 }
 
