@@ -279,18 +279,12 @@ pub(crate) enum ServerAction {
     PutHook { digest: Digest, file: PathBuf },
     /// Record the release on standard input and begin with it
     Deploy { version: VersionId },
-    /// Say what a deployment of the request on standard input would do
-    Plan,
     /// Let a release that is held go on
     Commit { app: AppName, environment: EnvironmentName, release: ReleaseNumber },
     /// Give up a release that is not switched yet
     Abort { app: AppName, environment: EnvironmentName, release: ReleaseNumber },
     /// Tell the events of a release until its end
-    Follow {
-        app: AppName,
-        environment: EnvironmentName,
-        release: ReleaseNumber,
-    },
+    Follow { app: AppName, environment: EnvironmentName, release: ReleaseNumber },
     /// Delete everything of an environment
     Destroy { app: AppName, environment: EnvironmentName },
     /// Finish what was begun

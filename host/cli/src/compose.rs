@@ -45,8 +45,7 @@ pub(crate) fn compose(
     circumstances: &Circumstances<'_>,
 ) -> Result<Composed, Failure> {
     let wished: EnvironmentConfig = project.environment(environment);
-    let resolved =
-        hooks::resolve(sandbox, components, &project.config, environment, &wished, &project.lock, tree)?;
+    let resolved = hooks::resolve(sandbox, components, &project.config, environment, &wished, &project.lock, tree)?;
     let services = resolved
         .iter()
         .map(|resolved| {
@@ -62,9 +61,7 @@ pub(crate) fn compose(
     let processes = wished
         .processes
         .iter()
-        .map(|(name, process)| {
-            (name.clone(), ProcessWish { count: process.count, health: process.health.clone() })
-        })
+        .map(|(name, process)| (name.clone(), ProcessWish { count: process.count, health: process.health.clone() }))
         .collect();
     let mut env = wished.env.clone();
     env.extend(circumstances.env.clone());
@@ -101,7 +98,8 @@ pub(crate) fn host_name(app: &AppName, environment: &EnvironmentName) -> String 
 /// Who deploys: `user@machine`.
 pub(crate) fn person() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-    let user = user.unwrap_or_else(|_| if jecloud_launch::is_root() { "root".to_owned() } else { "somebody".to_owned() });
+    let user =
+        user.unwrap_or_else(|_| if jecloud_launch::is_root() { "root".to_owned() } else { "somebody".to_owned() });
     let machine = rustix::system::uname();
     format!("{user}@{}", machine.nodename().to_string_lossy())
 }

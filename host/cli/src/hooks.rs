@@ -44,10 +44,9 @@ pub(crate) fn builtins(sandbox: &Sandbox) -> Result<Vec<(&'static Builtin, Descr
 
 /// What a component says about itself.
 pub(crate) fn describe(sandbox: &Sandbox, wasm: &[u8]) -> Result<Description, Failure> {
-    sandbox
-        .load(wasm)
-        .and_then(|hook| hook.describe())
-        .map_err(|error| Failure::from_error(Code::Failed, "the hook cannot be used", &error).world("Nothing was changed."))
+    sandbox.load(wasm).and_then(|hook| hook.describe()).map(|called| called.answer).map_err(|error| {
+        Failure::from_error(Code::Failed, "the hook cannot be used", &error).world("Nothing was changed.")
+    })
 }
 
 /// Services that a directory is recognised by: the built-in hooks, each with the file that gave it away.
@@ -160,10 +159,8 @@ fn unknown_service(config: &Config, environment: &EnvironmentName, service: &Ser
         &["services", service.as_str()],
         format!("no built-in hook is called {service}{near}"),
     );
-    crate::project::config_failure(&[error]).hint(format!(
-        "Built in are: {}. `jecloud hook add ./{service}.wasm` adds one of your own.",
-        known.join(", ")
-    ))
+    crate::project::config_failure(&[error])
+        .hint(format!("Built in are: {}. `jecloud hook add ./{service}.wasm` adds one of your own.", known.join(", ")))
 }
 
 /// Checks a service's settings against the schema of its hook. All errors are shown at once, each with its place.
@@ -209,10 +206,7 @@ fn broken_schema(resolved: &Resolved, error: &dyn std::error::Error) -> Failure 
 }
 
 /// What of a source tree any of these hooks wants to see: for a dry run on a server that does not have the tree.
-pub(crate) fn visible(
-    tree: &SourceTree,
-    resolved: &[Resolved],
-) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+pub(crate) fn visible(tree: &SourceTree, resolved: &[Resolved]) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     let mut contents = BTreeMap::new();
     for input in resolved.iter().flat_map(|resolved| &resolved.description.inputs) {
         let Ok(glob) = Glob::new(&input.glob) else { continue };

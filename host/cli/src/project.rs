@@ -67,9 +67,8 @@ impl Project {
         let text = durable::read_text(&directory.join(CONFIG))?.unwrap_or_default();
         let config = Config::parse(&text, CONFIG).map_err(|errors| config_failure(&errors))?;
         let lock = match durable::read_text(&directory.join(LOCK))? {
-            Some(text) => Lock::parse(&text).map_err(|error| {
-                Failure::usage(format!("{LOCK} cannot be used: {}", jecloud_server::chain(&error)))
-            })?,
+            Some(text) => Lock::parse(&text)
+                .map_err(|error| Failure::usage(format!("{LOCK} cannot be used: {}", jecloud_server::chain(&error))))?,
             None => Lock::default(),
         };
         Ok(Self { directory, config, lock })

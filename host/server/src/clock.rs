@@ -3,6 +3,6 @@
 use jecloud_model::time::Timestamp;
 
 /// Now.
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_system(std::time::SystemTime::now())
 }

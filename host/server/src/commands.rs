@@ -23,7 +23,7 @@ const KEPT_OUTPUT: usize = 64 * 1024;
 const SHOWN_LINES: usize = 10;
 
 /// Where and how the commands of one service run.
-pub struct Runner<'a> {
+pub(crate) struct Runner<'a> {
     /// For journal and events.
     pub place: &'a Place,
     /// For which release.
@@ -44,7 +44,7 @@ pub struct Runner<'a> {
 
 impl Runner<'_> {
     /// Runs commands in order; the first that fails fails the deployment.
-    pub fn run_all(&self, phase: &str, commands: &[Command]) -> Result<(), ServerError> {
+    pub(crate) fn run_all(&self, phase: &str, commands: &[Command]) -> Result<(), ServerError> {
         for command in commands {
             let result = self.run_once(phase, command)?;
             if result.exit_status != Some(0) {
@@ -55,7 +55,7 @@ impl Runner<'_> {
     }
 
     /// Runs a command unless its result is journaled, and journals it. What it comes to is the caller's to judge.
-    pub fn run_once(&self, phase: &str, command: &Command) -> Result<CommandResult, ServerError> {
+    pub(crate) fn run_once(&self, phase: &str, command: &Command) -> Result<CommandResult, ServerError> {
         let key = format!("{phase}/{}", command.id);
         if let Some(result) = self.place.journal(self.release)?.result(self.service, &key) {
             return Ok(result.clone());
@@ -153,7 +153,7 @@ impl Runner<'_> {
     }
 
     /// Why a command that failed fails the deployment.
-    pub fn failure(&self, command: &Command, result: &CommandResult) -> Failure {
+    pub(crate) fn failure(&self, command: &Command, result: &CommandResult) -> Failure {
         let what = match result.exit_status {
             Some(status) => format!("exited with status {status}"),
             None => format!("took longer than {} seconds and was ended", command.timeout_ms / 1000),
@@ -168,6 +168,6 @@ impl Runner<'_> {
 }
 
 /// The name under which the products of a `once` key are kept: any text is a key, not any text is a file name.
-pub fn kept_name(once: &str) -> Option<String> {
+pub(crate) fn kept_name(once: &str) -> Option<String> {
     (!once.is_empty()).then(|| Digest::of(once.as_bytes()).short().to_owned())
 }

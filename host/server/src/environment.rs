@@ -18,7 +18,7 @@ use crate::work::Work;
 use crate::work::packages;
 
 /// What is the same for all that runs for one service of a release.
-pub struct Surroundings<'a> {
+pub(crate) struct Surroundings<'a> {
     release: &'a Release,
     service: &'a ServiceName,
     source: PathBuf,
@@ -32,7 +32,7 @@ pub struct Surroundings<'a> {
 
 impl<'a> Surroundings<'a> {
     /// Makes the service's own directory where it is missing.
-    pub fn new(
+    pub(crate) fn new(
         server: &Server,
         place: &Place,
         release: &'a Release,
@@ -66,13 +66,13 @@ impl<'a> Surroundings<'a> {
 
     /// With the values of all services, as templates without gaps.
     #[must_use]
-    pub fn with_values(mut self, values: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn with_values(mut self, values: &BTreeMap<String, String>) -> Self {
         self.before.extend(values.clone());
         self
     }
 
     /// For templates outside of any process.
-    pub fn filling(&self) -> Filling<'_> {
+    pub(crate) fn filling(&self) -> Filling<'_> {
         Filling {
             app: &self.release.app,
             environment: &self.release.environment,
@@ -87,7 +87,7 @@ impl<'a> Surroundings<'a> {
     }
 
     /// For templates of a process.
-    pub fn filling_of<'b>(&'b self, process: &'b InstanceId, ports: &BTreeMap<String, u16>) -> Filling<'b> {
+    pub(crate) fn filling_of<'b>(&'b self, process: &'b InstanceId, ports: &BTreeMap<String, u16>) -> Filling<'b> {
         Filling { process: Some(process), ports: ports.clone(), ..self.filling() }
     }
 

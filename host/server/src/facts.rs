@@ -17,7 +17,7 @@ const VERSION_DEADLINE: Duration = Duration::from_secs(10);
 const VERSION_BYTES: usize = 4096;
 
 /// Finds out about the facts with these names. Unknown names, and facts that cannot be found out, are left out.
-pub fn collect<'a>(names: impl IntoIterator<Item = &'a String>) -> BTreeMap<String, String> {
+pub(crate) fn collect<'a>(names: impl IntoIterator<Item = &'a String>) -> BTreeMap<String, String> {
     names.into_iter().filter_map(|name| Some((name.clone(), fact(name)?))).collect()
 }
 

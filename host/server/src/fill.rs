@@ -11,7 +11,7 @@ use crate::error::ServerError;
 
 /// Everything that can be filled in for one service, and for one of its processes.
 #[derive(Debug, Clone)]
-pub struct Filling<'a> {
+pub(crate) struct Filling<'a> {
     /// `{app}`.
     pub app: &'a AppName,
     /// `{environment}`.
@@ -48,14 +48,14 @@ impl Filling<'_> {
     }
 
     /// The complete text. `line` names the line of the plan, for errors.
-    pub fn text(&self, line: &str, template: &str) -> Result<String, ServerError> {
+    pub(crate) fn text(&self, line: &str, template: &str) -> Result<String, ServerError> {
         Template::parse(template)
             .and_then(|parsed| parsed.fill(&|placeholder| self.value(placeholder)))
             .map_err(|error| self.failure(line, &error))
     }
 
     /// The text of a template in which only secrets are left.
-    pub fn all_but_secrets(&self, line: &str, template: &str) -> Result<String, ServerError> {
+    pub(crate) fn all_but_secrets(&self, line: &str, template: &str) -> Result<String, ServerError> {
         Template::parse(template)
             .and_then(|parsed| parsed.fill_all_but_secrets(&|placeholder| self.value(placeholder)))
             .map(|filled| filled.to_string())
@@ -63,12 +63,12 @@ impl Filling<'_> {
     }
 
     /// Several texts.
-    pub fn texts(&self, line: &str, templates: &[String]) -> Result<Vec<String>, ServerError> {
+    pub(crate) fn texts(&self, line: &str, templates: &[String]) -> Result<Vec<String>, ServerError> {
         templates.iter().map(|template| self.text(line, template)).collect()
     }
 
     /// Values of an environment, in which only secrets are left.
-    pub fn environment(
+    pub(crate) fn environment(
         &self,
         line: &str,
         variables: &BTreeMap<String, String>,

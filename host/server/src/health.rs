@@ -20,7 +20,7 @@ const STATUS_LINE: usize = 1024;
 
 /// What an attempt found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
+pub(crate) enum Finding {
     /// It works.
     Healthy,
     /// Not yet: why, as a half-sentence that follows the process's name.
@@ -28,7 +28,7 @@ pub enum Finding {
 }
 
 /// Looks once.
-pub fn probe(
+pub(crate) fn probe(
     spec: &ProcessSpec,
     status: &ProcessStatus,
     user: Option<jecloud_launch::User>,

@@ -50,7 +50,7 @@ impl Sources for UnpackedSources<'_> {
 }
 
 /// One service of a release with its hook, ready to be asked.
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// Its name.
     pub service: &'a ServiceName,
     /// What the release says about it.
@@ -64,13 +64,13 @@ pub struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// Loads the hooks of all services of a release and gathers their inputs.
-    pub fn of_release(server: &Server, release: &'a Release, source: &Path) -> Result<Vec<Self>, ServerError> {
+    pub(crate) fn of_release(server: &Server, release: &'a Release, source: &Path) -> Result<Vec<Self>, ServerError> {
         let component = |digest: &Digest| Ok(durable::read(&server.root.hook(digest))?);
         Self::all(&component, &server.sandbox, release, &UnpackedSources(source))
     }
 
     /// The same with components and sources from anywhere.
-    pub fn all(
+    pub(crate) fn all(
         component: &dyn Fn(&Digest) -> Result<Option<Vec<u8>>, ServerError>,
         sandbox: &Sandbox,
         release: &'a Release,
@@ -104,7 +104,7 @@ impl<'a> Asked<'a> {
     }
 
     /// What the hook is shown. Facts are looked at when this is called.
-    pub fn context(&self, release: &Release, document: &AppDocument, current: Option<&VersionId>) -> Context {
+    pub(crate) fn context(&self, release: &Release, document: &AppDocument, current: Option<&VersionId>) -> Context {
         Context {
             app: release.app.clone(),
             environment: release.environment.clone(),
@@ -121,7 +121,7 @@ impl<'a> Asked<'a> {
     }
 
     /// `required-packages`, checked.
-    pub fn required_packages(&self, context: &Context) -> Result<Vec<Package>, ServerError> {
+    pub(crate) fn required_packages(&self, context: &Context) -> Result<Vec<Package>, ServerError> {
         let answer = self.hook.required_packages(context).map_err(|error| hook_failure(self.service, &error))?.answer;
         let packages = answer.map_err(|problem| self.problem(problem))?;
         powers::check_packages(&packages, self.allowed()).map_err(|refusals| self.refused(&refusals))?;
@@ -129,7 +129,7 @@ impl<'a> Asked<'a> {
     }
 
     /// `prepare-deploy`, checked.
-    pub fn prepare_deploy(&self, context: &Context) -> Result<Plan, ServerError> {
+    pub(crate) fn prepare_deploy(&self, context: &Context) -> Result<Plan, ServerError> {
         let answer = self.hook.prepare_deploy(context).map_err(|error| hook_failure(self.service, &error))?.answer;
         let plan = answer.map_err(|problem| self.problem(problem))?;
         powers::check_plan(&plan, self.allowed()).map_err(|refusals| self.refused(&refusals))?;
@@ -137,7 +137,7 @@ impl<'a> Asked<'a> {
     }
 
     /// `deployed`, checked.
-    pub fn deployed(&self, context: &Context, results: &[CommandResult]) -> Result<Next, ServerError> {
+    pub(crate) fn deployed(&self, context: &Context, results: &[CommandResult]) -> Result<Next, ServerError> {
         let answer = self.hook.deployed(context, results).map_err(|error| hook_failure(self.service, &error))?.answer;
         let next = answer.map_err(|problem| self.problem(problem))?;
         powers::check_next(&next, self.allowed()).map_err(|refusals| self.refused(&refusals))?;

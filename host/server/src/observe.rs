@@ -17,7 +17,7 @@ use crate::place::Place;
 const FRONT_DEADLINE: Duration = Duration::from_millis(500);
 
 /// Looks at everything that `plan` compares.
-pub fn observe(root: &ServerRoot, place: &Place, document: &AppDocument) -> Result<Seen, ServerError> {
+pub(crate) fn observe(root: &ServerRoot, place: &Place, document: &AppDocument) -> Result<Seen, ServerError> {
     let mut prepared = BTreeMap::new();
     for release in document.running_releases() {
         // A document that cannot be read counts as lost: what runs is left alone, and the deployment goes on.

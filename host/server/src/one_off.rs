@@ -36,9 +36,8 @@ pub fn one_off(server: &Server, place: &Place, command: &[String]) -> Result<Lau
             env.insert(name.to_owned(), jecloud_model::template::escape(&value));
         }
     }
-    let (program, arguments) = command
-        .split_first()
-        .ok_or_else(|| ServerError::Request("there is no command to run".to_owned()))?;
+    let (program, arguments) =
+        command.split_first().ok_or_else(|| ServerError::Request("there is no command to run".to_owned()))?;
     Ok(Launch::new(program)
         .args(arguments)
         .cwd(place.root.version(&release.version))

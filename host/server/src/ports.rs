@@ -8,11 +8,11 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::ops::RangeInclusive;
 
 /// Where ports are taken from.
-pub const RANGE: RangeInclusive<u16> = 20_000..=32_000;
+pub(crate) const RANGE: RangeInclusive<u16> = 20_000..=32_000;
 
 /// The first free port that nobody else was given, beginning at a place that depends on `seed`, so that two servers
 /// on one machine rarely look at the same ones. None where all are taken.
-pub fn choose(seed: u64, taken: &BTreeSet<u16>, is_free: &dyn Fn(u16) -> bool) -> Option<u16> {
+pub(crate) fn choose(seed: u64, taken: &BTreeSet<u16>, is_free: &dyn Fn(u16) -> bool) -> Option<u16> {
     let width = u64::from(RANGE.end() - RANGE.start()) + 1;
     (0..width)
         .filter_map(|offset| u16::try_from((seed + offset) % width).ok())
@@ -21,7 +21,7 @@ pub fn choose(seed: u64, taken: &BTreeSet<u16>, is_free: &dyn Fn(u16) -> bool) -
 }
 
 /// Whether a process could listen on it now.
-pub fn is_free(port: u16) -> bool {
+pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
 }
 

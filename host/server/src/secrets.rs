@@ -10,7 +10,10 @@ use jecloud_model::template::{Placeholder, Template};
 use crate::error::ServerError;
 
 /// The environment with its secrets, for handing to a process and nothing else.
-pub fn filled(root: &EnvironmentRoot, env: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, ServerError> {
+pub(crate) fn filled(
+    root: &EnvironmentRoot,
+    env: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, ServerError> {
     let mut secrets: Option<BTreeMap<String, String>> = None;
     let mut complete = BTreeMap::new();
     for (name, value) in env {
@@ -35,7 +38,7 @@ pub fn filled(root: &EnvironmentRoot, env: BTreeMap<String, String>) -> Result<B
 }
 
 /// The text of a file with its secrets. `line` names it, for errors.
-pub fn filled_text(root: &EnvironmentRoot, line: &str, text: &str) -> Result<String, ServerError> {
+pub(crate) fn filled_text(root: &EnvironmentRoot, line: &str, text: &str) -> Result<String, ServerError> {
     let filled = filled(root, BTreeMap::from([(line.to_owned(), text.to_owned())]))?;
     Ok(filled.into_values().next().unwrap_or_default())
 }

@@ -14,7 +14,7 @@ use crate::server::Server;
 const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Writes `processes.json` and has the process manager act on it; starts that where it does not run.
-pub fn write_processes(server: &Server, place: &Place, table: &ProcessTable) -> Result<(), ServerError> {
+pub(crate) fn write_processes(server: &Server, place: &Place, table: &ProcessTable) -> Result<(), ServerError> {
     durable::create_dirs(&place.root.logs(), 0o755)?;
     durable::write_json(&place.root.process_table(), table, 0o600)?;
     reconcile(server)?;
@@ -22,7 +22,7 @@ pub fn write_processes(server: &Server, place: &Place, table: &ProcessTable) -> 
 }
 
 /// Has the process manager look at all tables; starts it where it does not run.
-pub fn reconcile(server: &Server) -> Result<Vec<ProcessStatus>, ServerError> {
+pub(crate) fn reconcile(server: &Server) -> Result<Vec<ProcessStatus>, ServerError> {
     jecloud_supervisor::ensure_running(&server.root, &server.exe)
         .map_err(|error| ServerError::Supervisor(Box::new(error)))?;
     jecloud_supervisor::client::reconcile(&server.root, Instant::now() + SUPERVISOR_DEADLINE)
@@ -30,18 +30,18 @@ pub fn reconcile(server: &Server) -> Result<Vec<ProcessStatus>, ServerError> {
 }
 
 /// What the process manager says about all processes.
-pub fn statuses(server: &Server) -> Result<Vec<ProcessStatus>, ServerError> {
+pub(crate) fn statuses(server: &Server) -> Result<Vec<ProcessStatus>, ServerError> {
     jecloud_supervisor::client::status(&server.root, Instant::now() + SUPERVISOR_DEADLINE)
         .map_err(|error| ServerError::Supervisor(Box::new(error)))
 }
 
 /// Writes `routes.json`. The front that runs uses it when it is told; one that starts later reads it then.
-pub fn write_routes(place: &Place, table: &RouteTable) -> Result<(), ServerError> {
+pub(crate) fn write_routes(place: &Place, table: &RouteTable) -> Result<(), ServerError> {
     Ok(durable::write_json(&place.root.route_table(), table, 0o644)?)
 }
 
 /// Returns when the front uses the routes that are on the disk.
-pub fn reload_front(server: &Server, deadline: Instant) -> Result<(), ServerError> {
+pub(crate) fn reload_front(server: &Server, deadline: Instant) -> Result<(), ServerError> {
     loop {
         let attempt = Instant::now() + Duration::from_secs(5);
         match jecloud_front::client::reload(&server.root, attempt) {
@@ -58,6 +58,6 @@ pub fn reload_front(server: &Server, deadline: Instant) -> Result<(), ServerErro
 
 /// Between two looks at something that changes by itself.
 #[expect(clippy::disallowed_methods, reason = "polling a condition, with a deadline at every caller")]
-pub fn pause() {
+pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }

@@ -10,7 +10,7 @@ use jecloud_model::suggest;
 
 /// The plan of one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Planned {
+pub(crate) struct Planned {
     /// Which.
     pub service: ServiceName,
     /// What its hook wants done.
@@ -22,7 +22,7 @@ pub struct Planned {
 /// # Errors
 ///
 /// A name that no service has a process for, with the nearest one; a health path for a process without a port.
-pub fn overlay(planned: &mut [Planned], wishes: &BTreeMap<ProcessName, ProcessWish>) -> Result<(), Failure> {
+pub(crate) fn overlay(planned: &mut [Planned], wishes: &BTreeMap<ProcessName, ProcessWish>) -> Result<(), Failure> {
     let names: Vec<String> =
         planned.iter().flat_map(|planned| &planned.plan.processes).map(|process| process.name.to_string()).collect();
     for (name, wish) in wishes {

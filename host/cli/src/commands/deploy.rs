@@ -103,8 +103,9 @@ impl Packed {
         durable::create_dirs(&directory, 0o700)?;
         jecloud_disk::temporary::sweep(&directory)?;
         let path = directory.join(format!("{version}.tar.bz2"));
-        let packed = durable::replace_with(&path, 0o600, |out| tree.pack(out, &mut |done, total| progress.bytes(done, total)))
-            .map_err(cannot_pack)?;
+        let packed =
+            durable::replace_with(&path, 0o600, |out| tree.pack(out, &mut |done, total| progress.bytes(done, total)))
+                .map_err(cannot_pack)?;
         if packed.version != version {
             durable::remove(&path)?;
             return Err(Failure::new(Code::Failed, "files changed while they were being packed")
@@ -166,9 +167,8 @@ fn composed(
 fn unchanged(session: &Session, known: Option<&CloudState>, release: &Release) -> Option<ReleaseNumber> {
     let environment = known?.environments.get(&session.environment)?;
     let serving = environment.serving_release()?;
-    let newest = environment.newest()?;
-    let is_newest = newest.release.number == serving.release.number || !environment.is_pending();
-    (is_newest && serving.outcome == ReleaseOutcome::Serving && serving.release.same_content(release))
+    let nothing_else_is_wanted = environment.wanted == Some(serving.release.number) && !environment.destroying;
+    (nothing_else_is_wanted && serving.outcome == ReleaseOutcome::Serving && serving.release.same_content(release))
         .then_some(serving.release.number)
 }
 

@@ -84,12 +84,7 @@ fn list(session: &Session, of_file: &BTreeMap<String, String>, json: bool) -> Re
 }
 
 /// Deploys the version that serves once more, with the variables as they are now.
-fn apply(
-    session: &Session,
-    project: &Project,
-    of_file: &BTreeMap<String, String>,
-    json: bool,
-) -> Result<(), Failure> {
+fn apply(session: &Session, project: &Project, of_file: &BTreeMap<String, String>, json: bool) -> Result<(), Failure> {
     let begin = Instant::now();
     let known = session.state()?;
     let environment = known.as_ref().and_then(|state| state.environments.get(&session.environment));
@@ -116,7 +111,6 @@ fn apply(
     ));
     let mut progress = Progress::new(json);
     let scale = environment.scale.clone();
-    let recorded =
-        super::deploy::record(session, known.as_ref(), release, scale, Sources::default(), &mut progress)?;
+    let recorded = super::deploy::record(session, known.as_ref(), release, scale, Sources::default(), &mut progress)?;
     super::deploy::finish(session, project, &recorded, begin, &mut progress, json)
 }

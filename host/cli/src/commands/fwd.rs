@@ -15,8 +15,7 @@ pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
     let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
     let Some(state) = session.state()? else { return Err(session.nothing_deployed()) };
     let wanted = state.environments.get(&session.environment).and_then(|environment| environment.wanted);
-    let options =
-        Options { environment: Some(session.environment.clone()), wake: true, ..Options::default() };
+    let options = Options { environment: Some(session.environment.clone()), wake: true, ..Options::default() };
     let mut progress = Progress::new(json);
     let mut watcher = Watcher::new(&mut progress, wanted.unwrap_or_default());
     let report = roll_forward(session.cloud(), &options, &mut watcher)?;

@@ -34,8 +34,7 @@ fn open(global: &Global) -> Result<(Project, Session), Failure> {
 
 /// A file as a component.
 fn component(file: &Path) -> Result<Vec<u8>, Failure> {
-    let bytes = durable::read(file)?
-        .ok_or_else(|| Failure::usage(format!("there is no file {}", file.display())))?;
+    let bytes = durable::read(file)?.ok_or_else(|| Failure::usage(format!("there is no file {}", file.display())))?;
     jecloud_sandbox::componentize(&bytes).map_err(|error| {
         Failure::from_error(Code::Usage, &format!("{} cannot be used as a hook", file.display()), &error)
             .world("Nothing was changed.")
@@ -49,7 +48,9 @@ fn add(global: &Global, file: &Path, name: Option<ServiceName>) -> Result<(), Fa
     let description = hooks::describe(&sandbox, &wasm)?;
     let problems = check_powers(&description.powers);
     if !problems.is_empty() {
-        return Err(Failure::usage(format!("{} asks for powers that no hook can have", file.display())).details(problems));
+        return Err(
+            Failure::usage(format!("{} asks for powers that no hook can have", file.display())).details(problems)
+        );
     }
     let service = name.unwrap_or_else(|| description.name.clone());
     let digest = Digest::of(&wasm);
@@ -62,7 +63,8 @@ fn add(global: &Global, file: &Path, name: Option<ServiceName>) -> Result<(), Fa
         size(wasm.len() as u64)
     ));
     let before = project.lock.hook(&service);
-    let new = before.map_or_else(|| description.powers.clone(), |before| description.powers.missing_from(&before.powers));
+    let new =
+        before.map_or_else(|| description.powers.clone(), |before| description.powers.missing_from(&before.powers));
     if new.is_empty() {
         print(if before.is_some() { "It needs no more than was approved before." } else { "It needs no powers." });
     } else {
@@ -78,7 +80,7 @@ fn add(global: &Global, file: &Path, name: Option<ServiceName>) -> Result<(), Fa
     let store = &session.store;
     let failed = |error| Failure::from_error(Code::Failed, "the app's store cannot be written", &error);
     if !store.exists(&key).map_err(failed)? {
-        store.put(&key, &wasm, Precondition::None).map_err(failed)?;
+        store.put(&key, &wasm, &Precondition::None).map_err(failed)?;
     }
     let mut lock = project.lock.clone();
     let locked = LockedHook {

@@ -98,10 +98,7 @@ fn now() -> Timestamp {
 }
 
 /// The instances that have a log.
-fn logs(
-    place: &EnvironmentRoot,
-    filter: Option<&(ProcessName, Option<u32>)>,
-) -> Result<Vec<InstanceId>, Failure> {
+fn logs(place: &EnvironmentRoot, filter: Option<&(ProcessName, Option<u32>)>) -> Result<Vec<InstanceId>, Failure> {
     let mut ids = Vec::new();
     for name in tree::list(&place.logs())? {
         let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".log")) else { continue };

@@ -13,10 +13,10 @@ use jecloud_server::{PlanRequest, Server};
 use crate::args::Global;
 use crate::compose::{Circumstances, Composed, compose};
 use crate::failure::{Code, Failure};
+use crate::hooks;
 use crate::output::{bold, dim, plural, print, print_json, size, yellow};
 use crate::project::Project;
 use crate::session::{self, Session};
-use crate::hooks;
 
 pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(), Failure> {
     let project = Project::open(global, dir)?;

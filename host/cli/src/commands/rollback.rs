@@ -53,7 +53,6 @@ pub(crate) fn run(global: &Global, release: Option<ReleaseNumber>, json: bool) -
     };
     let mut progress = Progress::new(json);
     let scale = environment.scale.clone();
-    let recorded =
-        super::deploy::record(&session, known.as_ref(), again, scale, Sources::default(), &mut progress)?;
+    let recorded = super::deploy::record(&session, known.as_ref(), again, scale, Sources::default(), &mut progress)?;
     super::deploy::finish(&session, &project, &recorded, begin, &mut progress, json)
 }

@@ -17,8 +17,7 @@ pub(crate) fn run(global: &Global, command: &[String]) -> Result<ExitCode, Failu
     let server = session::local_server(session.home.server())?;
     let place = jecloud_server::Place::new(&server.root, &session.app, &session.environment);
     let launch = jecloud_server::one_off(&server, &place, command)?;
-    let ended = jecloud_launch::interactive(launch)
-        .map_err(|error| Failure::usage(jecloud_server::chain(&error)))?;
+    let ended = jecloud_launch::interactive(launch).map_err(|error| Failure::usage(jecloud_server::chain(&error)))?;
     Ok(exit_code(ended))
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use jecloud_cloud::{Found, Machines as _, Options, roll_forward};
+use jecloud_cloud::{Found, Options, roll_forward};
 use jecloud_disk::log::{KEEP, MAX_BYTES, RotatingLog};
 use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
 use jecloud_model::layout::ServerRoot;
@@ -92,7 +92,8 @@ fn input<T: DeserializeOwned>() -> Result<T, Failure> {
         .take(LONGEST_INPUT)
         .read_to_end(&mut text)
         .map_err(|error| Failure::usage(format!("standard input cannot be read: {error}")))?;
-    serde_json::from_slice(&text).map_err(|error| Failure::usage(format!("standard input is not what was expected: {error}")))
+    serde_json::from_slice(&text)
+        .map_err(|error| Failure::usage(format!("standard input is not what was expected: {error}")))
 }
 
 /// Rolls one environment forward, or all, and with them the clouds of this machine.
@@ -162,9 +163,9 @@ pub(crate) fn pins(
         let Found::Present(machine) = session.cloud().machines.find(&place, record) else { continue };
         let number = release.0.to_string();
         let args = ["pins", session.app.as_str(), session.environment.as_str(), &number];
-        let output = machine
-            .call(&args, None, Duration::from_secs(60))
-            .map_err(|error| Failure::from_error(Code::NotReachable, "the server cannot be asked for its versions", &error))?;
+        let output = machine.call(&args, None, Duration::from_secs(60)).map_err(|error| {
+            Failure::from_error(Code::NotReachable, "the server cannot be asked for its versions", &error)
+        })?;
         let pins: BTreeMap<ServiceName, BTreeMap<String, String>> =
             serde_json::from_slice(&output.stdout).unwrap_or_default();
         for (service, pinned) in pins {
@@ -182,6 +183,7 @@ pub(crate) fn supervisor(root: PathBuf) -> Result<(), Failure> {
     let settings = jecloud_supervisor::Settings {
         app_user: app_user.and_then(jecloud_launch::User::lookup),
         listen: document.listen,
+        ..jecloud_supervisor::Settings::default()
     };
     jecloud_supervisor::run(root, session::executable()?, settings)
         .map_err(|error| Failure::from_error(Code::Failed, "the process manager ended", &error))

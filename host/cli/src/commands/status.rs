@@ -36,10 +36,7 @@ pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
 }
 
 /// What the server says about the app: all its environments, or one.
-pub(crate) fn of_server(
-    session: &Session,
-    environment: Option<&EnvironmentName>,
-) -> Result<ServerStatus, Failure> {
+pub(crate) fn of_server(session: &Session, environment: Option<&EnvironmentName>) -> Result<ServerStatus, Failure> {
     Ok(jecloud_server::api::status(&session.home.server(), Some(&session.app), environment)?)
 }
 

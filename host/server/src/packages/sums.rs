@@ -5,18 +5,18 @@ use jecloud_model::ids::Digest;
 use super::Requirement;
 
 /// The sum of one file.
-pub fn find<'a>(list: &'a str, file: &str) -> Option<Digest> {
+pub(super) fn find<'a>(list: &'a str, file: &str) -> Option<Digest> {
     entries(list).find(|(_, name)| *name == file).and_then(|(sum, _)| sum.parse().ok())
 }
 
 /// The versions for which the list has a file whose name is `pattern` with the version in the place of `{version}`.
-pub fn versions<'a>(list: &'a str, pattern: &str) -> Vec<&'a str> {
+pub(super) fn versions<'a>(list: &'a str, pattern: &str) -> Vec<&'a str> {
     let Some((before, after)) = pattern.split_once("{version}") else { return Vec::new() };
     entries(list).filter_map(|(_, name)| name.strip_prefix(before)?.strip_suffix(after)).collect()
 }
 
 /// The highest version in the list that a requirement accepts.
-pub fn resolve<'a>(list: &'a str, pattern: &str, requirement: &Requirement) -> Option<&'a str> {
+pub(super) fn resolve<'a>(list: &'a str, pattern: &str, requirement: &Requirement) -> Option<&'a str> {
     requirement.highest(versions(list, pattern))
 }
 

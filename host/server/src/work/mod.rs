@@ -2,7 +2,7 @@
 
 mod ask;
 mod extract;
-mod packages;
+pub(crate) mod packages;
 mod prepare;
 mod start;
 mod switch;
