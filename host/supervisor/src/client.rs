@@ -174,18 +174,23 @@ fn statuses(root: &ServerRoot, request: Request, deadline: Instant) -> Result<Ve
 }
 
 fn ask(root: &ServerRoot, request: Request, deadline: Instant) -> Result<Answer, ClientError> {
-    let line = match exchange(root, request, deadline) {
-        Ok(line) => line,
-        Err(error) => {
-            use io::ErrorKind::{ConnectionRefused, NotFound};
-            // A socket whose owner was killed refuses; there is no directory where nothing was ever started.
-            let nobody = matches!(error.kind(), ConnectionRefused | NotFound);
-            return Err(if nobody && lock::holder(&crate::lock_path(root))?.is_none() {
-                ClientError::NotRunning { root: root.path().to_owned() }
-            } else {
-                no_answer(root, error)
-            });
+    let line = loop {
+        match exchange(root, request, deadline) {
+            Ok(line) => break line,
+            Err(error) => {
+                use io::ErrorKind::{ConnectionRefused, NotFound};
+                // A socket whose owner was killed refuses; there is no directory where nothing was ever started.
+                let nobody_listens = matches!(error.kind(), ConnectionRefused | NotFound);
+                if nobody_listens && lock::holder(&crate::lock_path(root))?.is_none() {
+                    return Err(ClientError::NotRunning { root: root.path().to_owned() });
+                }
+                // One that is beginning, or leaving, holds the lock and does not listen.
+                if !nobody_listens || Instant::now() >= deadline {
+                    return Err(no_answer(root, error));
+                }
+            }
         }
+        pause();
     };
     serde_json::from_slice(&line).map_err(|_| ClientError::NotUnderstood { root: root.path().to_owned() })
 }

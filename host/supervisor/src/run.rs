@@ -96,6 +96,7 @@ async fn live(
     serving.abort();
     socket::unbind(&root.run(), SOCKET);
     if stays {
+        manager.journal.say("the process manager leaves everything running");
         manager.leave();
     } else {
         manager.farewell();
