@@ -14,7 +14,15 @@ pub(crate) struct Home(PathBuf);
 impl Home {
     /// From the environment: `JECLOUD_HOME`; else, for root, a place that the app's user can reach; else the
     /// platform's data directory (XDG Base Directory Specification).
+    ///
+    /// Makes the directory: others than root must be able to pass through it to what belongs to them.
     pub(crate) fn from_environment() -> Result<Self, Failure> {
+        let home = Self::named_by_environment()?;
+        jecloud_disk::durable::create_dirs(&home.0, 0o755)?;
+        Ok(home)
+    }
+
+    fn named_by_environment() -> Result<Self, Failure> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(home) = variable("JECLOUD_HOME") {
             let home = std::path::absolute(&home)

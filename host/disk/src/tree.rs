@@ -83,6 +83,25 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     fault::point("rename.done").map_err(at("rename", from))
 }
 
+/// Names what a file is now, links followed: it is another text once the file was replaced or written to. None where
+/// there is no such file.
+///
+/// # Errors
+///
+/// [`DiskError::Io`].
+pub fn stamp(path: &Path) -> Result<Option<String>> {
+    match std::fs::metadata(path) {
+        Ok(found) => {
+            use std::os::unix::fs::MetadataExt as _;
+            let (device, number, length) = (found.dev(), found.ino(), found.size());
+            let changed = (found.ctime(), found.ctime_nsec());
+            Ok(Some(format!("{device}:{number}:{length}:{}.{:09}", changed.0, changed.1)))
+        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(at("look at", path)(error)),
+    }
+}
+
 /// Removes a tree, a file or a link; whether there was one. Never follows links, and never leaves half of a tree
 /// under its name: it gets another name first, under which [`crate::temporary::sweep`] finds it after a crash.
 ///

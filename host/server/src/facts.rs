@@ -8,6 +8,9 @@ use std::time::Duration;
 use jecloud_disk::durable;
 use jecloud_launch::{DEFAULT_PATH, Environment, Launch, RunLimits, find_program};
 
+use jecloud_model::layout::ServerRoot;
+use serde::{Deserialize, Serialize};
+
 use crate::packages::{PackageManager, apt};
 
 /// A program that does not print its version in this time is as good as absent.
@@ -17,8 +20,62 @@ const VERSION_DEADLINE: Duration = Duration::from_secs(10);
 const VERSION_BYTES: usize = 4096;
 
 /// Finds out about the facts with these names. Unknown names, and facts that cannot be found out, are left out.
-pub(crate) fn collect<'a>(names: impl IntoIterator<Item = &'a String>) -> BTreeMap<String, String> {
-    names.into_iter().filter_map(|name| Some((name.clone(), fact(name)?))).collect()
+///
+/// What takes a process to find out is remembered in `sys/facts.json` with what it depends on (the program's file, the
+/// lists of packages), and found out anew once that has changed. The memory is only that: losing it costs time.
+pub(crate) fn collect<'a>(root: &ServerRoot, names: impl IntoIterator<Item = &'a String>) -> BTreeMap<String, String> {
+    let path = root.sys().join("facts.json");
+    let before: BTreeMap<String, Remembered> = durable::read_json(&path).ok().flatten().unwrap_or_default();
+    let mut memory = before.clone();
+    let mut facts = BTreeMap::new();
+    for name in names {
+        let value = match depends_on(name) {
+            None => fact(name),
+            Some(stamp) => match memory.get(name).filter(|remembered| remembered.stamp == stamp) {
+                Some(remembered) => remembered.value.clone(),
+                None => {
+                    let value = fact(name);
+                    memory.insert(name.clone(), Remembered { stamp, value: value.clone() });
+                    value
+                }
+            },
+        };
+        facts.extend(value.map(|value| (name.clone(), value)));
+    }
+    if memory != before {
+        let _ = durable::write_json(&path, &memory, 0o644);
+    }
+    facts
+}
+
+/// A fact that was found out, and what it depended on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Remembered {
+    stamp: String,
+    value: Option<String>,
+}
+
+/// Files whose change may change what apt would install, and what is installed.
+const PACKAGE_LISTS: [&str; 6] = [
+    "/var/lib/dpkg/status",
+    "/var/lib/apt/lists",
+    "/etc/apt/sources.list",
+    "/etc/apt/sources.list.d",
+    "/etc/apt/preferences",
+    "/etc/apt/preferences.d",
+];
+
+/// Names the state of what a fact depends on; none where it is found out without a process, and always anew.
+fn depends_on(name: &str) -> Option<String> {
+    let stamp = |path: &std::path::Path| jecloud_disk::tree::stamp(path).ok().flatten().unwrap_or_default();
+    match name.split_once(':')? {
+        ("program", program) if !program.contains('/') => {
+            let path = find_program(program, std::ffi::OsStr::new(DEFAULT_PATH));
+            Some(path.map_or_else(String::new, |path| format!("{} {}", path.display(), stamp(&path))))
+        }
+        ("candidate" | "installed", _) => Some(PACKAGE_LISTS.map(|path| stamp(path.as_ref())).join(" ")),
+        _ => None,
+    }
 }
 
 fn fact(name: &str) -> Option<String> {
@@ -91,6 +148,23 @@ fn program_version(name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// Fails when the memory is believed whatever happened to the program.
+    #[test]
+    fn a_program_that_is_replaced_is_asked_again() {
+        let name = "program:sh".to_owned();
+        let home = tempfile::tempdir().expect("a directory");
+        let root = ServerRoot::new(home.path());
+        durable::create_dirs(&root.sys(), 0o755).expect("a directory");
+        let wrong = Remembered { stamp: "another file".to_owned(), value: Some("wrong".to_owned()) };
+        let memory = BTreeMap::from([(name.clone(), wrong)]);
+        durable::write_json(&root.sys().join("facts.json"), &memory, 0o644).expect("written");
+        assert_ne!(collect(&root, [&name]).get(&name).map(String::as_str), Some("wrong"));
+        let right = Remembered { stamp: depends_on(&name).expect("a stamp"), value: Some("remembered".to_owned()) };
+        let memory = BTreeMap::from([(name.clone(), right)]);
+        durable::write_json(&root.sys().join("facts.json"), &memory, 0o644).expect("written");
+        assert_eq!(collect(&root, [&name]).get(&name).map(String::as_str), Some("remembered"));
+    }
+
     #[test]
     fn distributions() {
         let debian = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nID=debian\n";
@@ -104,7 +178,11 @@ mod tests {
     fn of_this_machine() {
         let names = ["os", "arch", "program:sh", "program:tar", "program:../../bin/tar", "program:no-such", "nonsense"]
             .map(str::to_owned);
-        let facts = collect(&names);
+        let home = tempfile::tempdir().expect("a directory");
+        let root = ServerRoot::new(home.path());
+        durable::create_dirs(&root.sys(), 0o755).expect("a directory");
+        let facts = collect(&root, &names);
+        assert_eq!(collect(&root, &names), facts, "what is remembered is what was found");
         assert_eq!(facts.get("os").map(String::as_str), Some("linux"));
         assert!(facts.contains_key("arch"));
         let tar = facts.get("program:tar").expect("there is a tar");

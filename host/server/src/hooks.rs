@@ -8,9 +8,10 @@ use jecloud_model::app::{AppDocument, Failure};
 use jecloud_model::glob::Glob;
 use jecloud_model::hook::{CommandResult, Context, Description, Next, Options, Package, Plan, Problem};
 use jecloud_model::ids::{Digest, ServiceName, VersionId};
+use jecloud_model::layout::ServerRoot;
 use jecloud_model::powers::{self, Allowed, PlanLimits, Refusal};
 use jecloud_model::release::{Release, ReleaseService};
-use jecloud_sandbox::{Hook, Sandbox};
+use jecloud_sandbox::Hook;
 
 use crate::error::{ServerError, chain};
 use crate::facts;
@@ -57,6 +58,7 @@ pub(crate) struct Asked<'a> {
     pub wish: &'a ReleaseService,
     /// What the hook says about itself.
     pub description: Description,
+    root: ServerRoot,
     hook: Hook,
     limits: PlanLimits,
     inputs: BTreeMap<String, Vec<u8>>,
@@ -66,13 +68,13 @@ impl<'a> Asked<'a> {
     /// Loads the hooks of all services of a release and gathers their inputs.
     pub(crate) fn of_release(server: &Server, release: &'a Release, source: &Path) -> Result<Vec<Self>, ServerError> {
         let component = |digest: &Digest| Ok(durable::read(&server.root.hook(digest))?);
-        Self::all(&component, &server.sandbox, release, &UnpackedSources(source))
+        Self::all(server, &component, release, &UnpackedSources(source))
     }
 
     /// The same with components and sources from anywhere.
     pub(crate) fn all(
+        server: &Server,
         component: &dyn Fn(&Digest) -> Result<Option<Vec<u8>>, ServerError>,
-        sandbox: &Sandbox,
         release: &'a Release,
         sources: &dyn Sources,
     ) -> Result<Vec<Self>, ServerError> {
@@ -84,12 +86,12 @@ impl<'a> Asked<'a> {
                 let bytes = component(&wish.hook)?.ok_or_else(|| {
                     ServerError::Request(format!("the component {} of service {service} is missing", wish.hook.short()))
                 })?;
-                let hook = sandbox.load(&bytes).map_err(|error| hook_failure(service, &error))?;
+                let hook = server.sandbox.load(&bytes).map_err(|error| hook_failure(service, &error))?;
                 let description = hook.describe().map_err(|error| hook_failure(service, &error))?.answer;
                 let inputs = gather(service, &description, &paths, sources)?;
                 let settings = serde_json::to_string(&wish.settings).unwrap_or_default();
                 let limits = PlanLimits::default().with_mirror(&settings);
-                Ok(Self { service, wish, description, hook, limits, inputs })
+                Ok(Self { service, wish, description, root: server.root.clone(), hook, limits, inputs })
             })
             .collect()
     }
@@ -114,7 +116,7 @@ impl<'a> Asked<'a> {
             settings: serde_json::to_string(&self.wish.settings).unwrap_or_default(),
             pins: self.wish.pins.clone(),
             inputs: self.inputs.clone(),
-            facts: facts::collect(&self.description.facts),
+            facts: facts::collect(&self.root, &self.description.facts),
             remembered: document.remembered.get(self.service).cloned().unwrap_or_default(),
             options: Options::new(),
         }

@@ -73,7 +73,7 @@ fn fill(
     let mut packages = Vec::new();
     let mut hooks = Vec::new();
     let component = |digest: &Digest| Ok(components.get(digest).map(|bytes| bytes.to_vec()));
-    for asked in Asked::all(&component, &server.sandbox, release, request)? {
+    for asked in Asked::all(server, &component, release, request)? {
         let context = asked.context(release, document, document.current_version.as_ref());
         packages.push(asked.required_packages(&context)?);
         hooks.push(format!("{} {}", asked.description.name, asked.description.version));
