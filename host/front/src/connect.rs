@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::backend::Backend;
+use crate::io::Socket;
 use crate::pool::Connection;
 
 /// A backend that has not accepted after this long is taken for one that refuses. (A full backlog drops the
@@ -47,7 +47,7 @@ pub(crate) async fn connect(backend: &Arc<Backend>, limit: Duration) -> Result<C
     let probe = stream.as_fd().try_clone_to_owned().map_err(ConnectError::Io)?;
     let (sender, driver) = http1::Builder::new()
         .max_headers(MOST_HEADERS)
-        .handshake(TokioIo::new(stream))
+        .handshake(Socket::new(stream))
         .await
         .map_err(ConnectError::Handshake)?;
     tokio::spawn(async move {

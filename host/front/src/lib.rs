@@ -13,12 +13,14 @@
 //!
 //! It does not terminate TLS, cache, compress, or change a path.
 
+mod accept;
 mod backend;
 mod body;
 pub mod client;
 mod connect;
 mod control;
 mod headers;
+mod io;
 mod listen;
 mod load;
 mod log;
@@ -30,7 +32,6 @@ mod server;
 mod tunnel;
 mod worker;
 
-use std::io;
 use std::path::PathBuf;
 
 use jecloud_model::layout::ServerRoot;
@@ -46,7 +47,7 @@ pub enum Error {
     Listen(#[from] ListenError),
     /// A socket that it was given cannot be used.
     #[error("preparing a listening socket failed")]
-    Listener(#[source] io::Error),
+    Listener(#[source] std::io::Error),
     /// Its lock (another front runs), its log or its directories.
     #[error("the front cannot use its files")]
     Disk(#[source] jecloud_disk::DiskError),
@@ -57,11 +58,11 @@ pub enum Error {
         path: PathBuf,
         /// What the kernel said.
         #[source]
-        source: io::Error,
+        source: std::io::Error,
     },
     /// Threads, signals, event queues.
     #[error("starting the front's threads failed")]
-    Runtime(#[source] io::Error),
+    Runtime(#[source] std::io::Error),
 }
 
 /// The result of this crate's functions.

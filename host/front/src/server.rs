@@ -1,6 +1,6 @@
 //! The front as a whole: its threads, its control socket, its beginning and its end.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -8,17 +8,16 @@ use std::time::{Duration, Instant};
 use jecloud_disk::durable;
 use jecloud_disk::lock::Lock;
 use jecloud_model::layout::ServerRoot;
-use rustix::net::SocketFlags;
-use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::accept::{self, Peer};
 use crate::control::{self, Answer, Command, SOCKET, SocketDirectory};
 use crate::load::TableStore;
 use crate::log::Log;
 use crate::router::Router;
-use crate::worker::{Accepted, Phase, Worker};
+use crate::worker::{Phase, Worker};
 use crate::{Error, Result, listen};
 
 /// Threads that serve connections: one per core, and never more than this, because each costs memory.
@@ -73,7 +72,7 @@ struct Front {
 }
 
 struct Threads {
-    workers: Vec<(Arc<Worker>, mpsc::UnboundedSender<Accepted>)>,
+    workers: Vec<Arc<Worker>>,
     phase: watch::Sender<Phase>,
     handles: Vec<JoinHandle<()>>,
 }
@@ -109,17 +108,12 @@ impl Front {
         let directory = SocketDirectory::open(&root.run()).map_err(socket_error)?;
         let socket = control::bind(&directory).and_then(UnixListener::from_std).map_err(socket_error)?;
 
-        let threads = Threads::start(&router, &log)?;
+        let threads = Threads::start(&router, &listeners, &log)?;
         let addresses: Vec<String> =
             listeners.iter().filter_map(|l| l.local_addr().ok()).map(|a| a.to_string()).collect();
+        drop(listeners);
         let asked_to_stop = Arc::new(Notify::new());
         let mut tasks = tokio::task::JoinSet::new();
-        for listener in listeners {
-            #[expect(unsafe_code, reason = "the type cannot promise to keep its descriptor; a TcpListener does")]
-            // SAFETY: a TcpListener owns one descriptor, the same one until it is dropped.
-            let listener = unsafe { AsyncFd::register(listener) }.map_err(|error| Error::Listener(error.into()))?;
-            tasks.spawn(accept(listener, threads.workers.clone(), Arc::clone(&log)));
-        }
         let commander = Commander { router, tables, log: Arc::clone(&log), stop: Arc::clone(&asked_to_stop) };
         tasks.spawn(obey(socket, commander));
         log.line(&format!("process {} serves {}", std::process::id(), addresses.join(", ")));
@@ -129,89 +123,65 @@ impl Front {
             () = asked_to_stop.notified() => {}
         }
         log.line("stopping");
-        // Accepting ends here; answers on the control socket, too.
         tasks.shutdown().await;
         durable::remove(&socket_path).map_err(Error::Disk)?;
+        threads.close();
         // The next front may begin while this one finishes what is in flight.
         drop(lock);
-        threads.stop().await;
+        threads.finish().await;
         log.line("stopped");
         Ok(())
     }
 }
 
 impl Threads {
-    fn start(router: &Arc<Router>, log: &Arc<Log>) -> Result<Self> {
+    fn start(router: &Arc<Router>, listeners: &[TcpListener], log: &Arc<Log>) -> Result<Self> {
         let (phase, _) = watch::channel(Phase::Serving);
-        let mut threads = Self { workers: Vec::new(), phase, handles: Vec::new() };
-        for number in 0..router.workers() {
-            let worker = Worker::new(number, Arc::clone(router), Arc::clone(log));
-            let (sender, receiver) = mpsc::unbounded_channel();
+        let (peers, receivers): (Vec<Peer>, Vec<_>) = (0..router.workers())
+            .map(|number| {
+                let worker = Worker::new(number, Arc::clone(router), Arc::clone(log));
+                let (sender, receiver) = mpsc::unbounded_channel();
+                (Peer { worker, sender }, receiver)
+            })
+            .unzip();
+        let workers: Vec<Arc<Worker>> = peers.iter().map(|peer| Arc::clone(&peer.worker)).collect();
+        let peers: Arc<[Peer]> = peers.into();
+        let mut handles = Vec::new();
+        for (worker, receiver) in workers.iter().zip(receivers) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
-            let running = Arc::clone(&worker).run(receiver, threads.phase.subscribe());
+            let listeners: Vec<_> = {
+                let _in_runtime = runtime.enter();
+                let own = |listener: &TcpListener| accept::register(listener.try_clone()?);
+                listeners.iter().map(own).collect::<std::io::Result<_>>().map_err(Error::Listener)?
+            };
+            let running = Arc::clone(worker).run(listeners, Arc::clone(&peers), receiver, phase.subscribe());
             let handle = std::thread::Builder::new()
-                .name(format!("front-{number}"))
+                .name(format!("front-{}", worker.number))
                 .stack_size(WORKER_STACK)
                 .spawn(move || runtime.block_on(running))
                 .map_err(Error::Runtime)?;
-            threads.workers.push((worker, sender));
-            threads.handles.push(handle);
+            handles.push(handle);
         }
-        Ok(threads)
+        Ok(Self { workers, phase, handles })
+    }
+
+    /// No more connections are accepted, and those that there are end with their next response.
+    fn close(&self) {
+        for worker in &self.workers {
+            worker.close();
+        }
+        self.phase.send_replace(Phase::Closing);
     }
 
     /// Returns when the requests in flight are answered, or have had their time.
-    async fn stop(self) {
+    async fn finish(self) {
         let Self { workers, phase, handles } = self;
-        for (worker, _) in &workers {
-            worker.close();
-        }
-        phase.send_replace(Phase::Closing);
         let end = tokio::time::Instant::now() + LINGER;
-        while tokio::time::Instant::now() < end && workers.iter().any(|(worker, _)| worker.connections() > 0) {
+        while tokio::time::Instant::now() < end && workers.iter().any(|worker| worker.connections() > 0) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         phase.send_replace(Phase::Closed);
-        // Without senders the workers know that nobody else comes.
-        drop(workers);
         let _ = tokio::task::spawn_blocking(move || handles.into_iter().for_each(|handle| drop(handle.join()))).await;
-    }
-}
-
-/// Accepts connections and gives each to the worker that has the fewest.
-async fn accept(
-    listener: AsyncFd<TcpListener>,
-    workers: Vec<(Arc<Worker>, mpsc::UnboundedSender<Accepted>)>,
-    log: Arc<Log>,
-) {
-    loop {
-        let Ok(mut ready) = listener.readable().await else { return };
-        match ready.try_io(|listener| Ok(accept_one(listener.get_ref())?)) {
-            Ok(Ok(Some((stream, peer)))) => {
-                if let Some((worker, sender)) = workers.iter().min_by_key(|(worker, _)| worker.connections()) {
-                    let _ = sender.send(worker.admit(stream, peer));
-                }
-            }
-            Ok(Ok(None)) | Err(_) => {}
-            Ok(Err(error)) => {
-                log.line(&format!("accepting a connection failed: {error}"));
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// None for a connection that was gone before it was accepted.
-fn accept_one(listener: &TcpListener) -> rustix::io::Result<Option<(TcpStream, SocketAddr)>> {
-    use rustix::io::Errno;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    match rustix::net::acceptfrom_with(listener, flags) {
-        Ok((stream, peer)) => {
-            let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-            Ok(peer.map(|peer| (TcpStream::from(stream), peer)))
-        }
-        Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The threads that serve connections. Each has a runtime of its own: a connection, its requests and the connections
 //! to backends that they use stay on one thread, and nothing is handed from core to core on the way.
 
-use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream as StdTcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
+use crate::accept::{Peer, accept};
 use crate::headers::Client;
+use crate::io::Socket;
 use crate::log::Log;
 use crate::proxy;
 use crate::router::Router;
@@ -113,16 +116,34 @@ impl Worker {
         Accepted { stream, peer, counted: Counted(Arc::clone(self)) }
     }
 
-    /// Serves what comes through `accepted` until that is closed, then waits for the connections to end, [`GRACE`]
-    /// at most. Upgraded connections do not count there: nothing tells when they end by themselves.
+    /// Accepts and serves until [`Phase::Closing`], then waits for the connections to end, [`GRACE`] at most. Upgraded
+    /// connections do not count there: nothing tells when they end by themselves.
     pub(crate) async fn run(
         self: Arc<Self>,
-        mut accepted: mpsc::UnboundedReceiver<Accepted>,
+        listeners: Vec<AsyncFd<TcpListener>>,
+        peers: Arc<[Peer]>,
+        mut handed_over: mpsc::UnboundedReceiver<Accepted>,
         phase: watch::Receiver<Phase>,
     ) {
         let protocols = Arc::new(Protocols::new());
-        while let Some(accepted) = accepted.recv().await {
-            tokio::spawn(serve(accepted, Arc::clone(&protocols), phase.clone()));
+        let start = {
+            let phase = phase.clone();
+            move |accepted| drop(tokio::spawn(serve(accepted, Arc::clone(&protocols), phase.clone())))
+        };
+        for listener in listeners {
+            let accepting = accept(listener, Arc::clone(&self), Arc::clone(&peers), start.clone());
+            let closing = reached(phase.clone(), Phase::Closing);
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = accepting => {}
+                    () = closing => {}
+                }
+            });
+        }
+        // When nobody accepts any more, nobody hands over: the channel ends.
+        drop(peers);
+        while let Some(accepted) = handed_over.recv().await {
+            start(accepted);
         }
         let end = Instant::now() + GRACE;
         while self.connections() > 0 {
@@ -174,7 +195,7 @@ async fn serve(accepted: Accepted, protocols: Arc<Protocols>, phase: watch::Rece
         let session = Arc::clone(&session);
         async move { Ok::<_, std::convert::Infallible>(proxy::answer(&session, request).await) }
     });
-    let io = TokioIo::new(stream);
+    let io = Socket::new(stream);
     // Errors of client connections are everyday life: clients go away.
     match is_http2 {
         Some(true) => {
