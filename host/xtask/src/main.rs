@@ -1,5 +1,6 @@
 //! Development tasks: `cargo xtask TASK`. One file per task.
 
+mod bench;
 mod hooks;
 mod lint;
 mod programs;
@@ -16,6 +17,8 @@ tasks:
   test --quick   only the crates that start no processes
   test -p CRATE  only this crate (repeatable)
   lint           formatting, clippy and documentation; takes --quick and -p too
+  bench          measure JeCloud against its peers, and print one table
+  bench --only NAME  only this: redeploy, pack, hook, front, memory or version (repeatable)
   hooks          build the hook components into hooks/dist
   hooks --check  fail where hooks/dist is not what its sources make";
 
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
     let result = match arguments.as_slice() {
         ["test", arguments @ ..] => test::run(arguments),
         ["lint", arguments @ ..] => lint::run(arguments),
+        ["bench", arguments @ ..] => bench::run(arguments),
         ["hooks"] => hooks::build(),
         ["hooks", "--check"] => hooks::check(),
         _ => {
