@@ -1,1 +1,33 @@
-//! TODO
+//! What tests of the whole `jecloud` command are made of: a place of its own for each test, commands with deadlines,
+//! a small HTTP client, and text that is the same in every run.
+//!
+//! A test makes a [`World`], a [`Project`] in it, and types commands:
+//!
+//! ```no_run
+//! use jecloud_testkit::World;
+//!
+//! let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
+//! let project = world.copy_example("hello-node");
+//! project.jecloud(&["deploy"]).ok();
+//! assert_eq!(world.get(&project.url()).1, "Hello from hello-node\n");
+//! ```
+//!
+//! Not promised: that what a command started and what hides from `/proc` is ended with the world.
+
+mod command;
+mod compiled;
+mod eventually;
+mod http;
+mod normalise;
+mod processes;
+mod project;
+mod world;
+
+pub use command::{DEADLINE, Output, Spawned};
+pub use eventually::{eventually, holds_for};
+pub use http::{Response, get, request};
+pub use normalise::normalise;
+pub use processes::{is_alive, kill, parent_of, pids_that_mention};
+pub use project::Project;
+pub use rustix::process::Signal;
+pub use world::World;
