@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jecloud_sandbox::{ChildCompiler, CompileError, Compiler as _, Limits, Sandbox, SandboxError};
 use tempfile::TempDir;
@@ -49,14 +49,27 @@ fn what_a_child_compiles_runs_here() {
     prepare(&hook).unwrap().answer.unwrap();
 }
 
-/// Fails without `RLIMIT_CPU` in `compile_in_this_process`: it ends after minutes, with success.
+/// The child limits itself, without relying on whoever waits for it: here that one has all the time. Fails without
+/// `RLIMIT_CPU` in `compile_in_this_process`.
 #[test]
 fn the_time_of_compiling_is_limited() {
-    let limits = Limits { compile_time: Duration::from_secs(1), ..Limits::default() };
-    assert_eq!(child(limits).compile(laborious()), Err(CompileError::Time { seconds: 1 }));
+    let strict = child(Limits { compile_time: Duration::from_secs(1), ..Limits::default() });
+    let patient =
+        ChildCompiler { limits: Limits { compile_time: Duration::from_secs(1000), ..Limits::default() }, ..strict };
+    assert_eq!(patient.compile(laborious()), Err(CompileError::Time { seconds: 1000 }));
 }
 
-/// Fails without `RLIMIT_AS` there.
+/// A child that uses no processor time does not hold up anybody either. Fails without the time-out in `ChildCompiler`.
+#[test]
+fn the_patience_with_the_child_is_limited() {
+    let limits = Limits { compile_time: Duration::from_millis(100), ..Limits::default() };
+    let idle = ChildCompiler { program: "/bin/sleep".into(), args: vec!["100".into()], limits };
+    let begin = Instant::now();
+    assert!(matches!(idle.compile(&hostile("harmless")), Err(CompileError::Time { .. })));
+    assert!(begin.elapsed() < Duration::from_secs(50));
+}
+
+/// Fails without `RLIMIT_AS` in `compile_in_this_process`.
 #[test]
 fn the_memory_of_compiling_is_limited() {
     let limits = Limits { compile_memory_bytes: 96 * 1024 * 1024, ..Limits::default() };
