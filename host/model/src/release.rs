@@ -68,14 +68,86 @@ pub struct ProcessWish {
 }
 
 impl Release {
-    /// Whether two releases would run the same: everything but number, time and person.
-    pub fn same_content(&self, other: &Self) -> bool {
-        self.app == other.app
+    /// Whether deploying `other` would run the same as this release, which resolved to the exact versions `resolved`:
+    /// everything counts but number, time and person. Pins of `other` may be what this one resolved to, because that is
+    /// what was written into jecloud.lock.
+    pub fn would_be_the_same(&self, other: &Self, resolved: &BTreeMap<ServiceName, BTreeMap<String, String>>) -> bool {
+        let services_are_the_same = self.services.len() == other.services.len()
+            && self.services.iter().all(|(name, own)| {
+                other.services.get(name).is_some_and(|others| {
+                    let pins_are_the_same = own.pins == others.pins || resolved.get(name) == Some(&others.pins);
+                    pins_are_the_same && *own == ReleaseService { pins: own.pins.clone(), ..others.clone() }
+                })
+            });
+        services_are_the_same
+            && self.app == other.app
             && self.environment == other.environment
             && self.version == other.version
-            && self.services == other.services
             && self.processes == other.processes
             && self.env == other.env
             && self.hosts == other.hosts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(pins: &[(&str, &str)]) -> Release {
+        let pins = pins.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect();
+        let service = ReleaseService {
+            hook: Digest::of(b"hook"),
+            settings: serde_json::Map::new(),
+            powers: Powers::default(),
+            pins,
+        };
+        Release {
+            format: Format::default(),
+            app: "shop".parse().expect("valid"),
+            environment: EnvironmentName::production(),
+            number: ReleaseNumber(1),
+            version: VersionId::from_sha256([7; 32]),
+            services: BTreeMap::from([("runtime".parse().expect("valid"), service)]),
+            processes: BTreeMap::new(),
+            env: BTreeMap::new(),
+            hosts: vec![],
+            hold: false,
+            created: Timestamp::from_millisecond(0),
+            created_by: "ada@here".to_owned(),
+            repeats: None,
+        }
+    }
+
+    #[test]
+    fn pins_that_were_resolved_are_no_change() {
+        let resolved = BTreeMap::from([(
+            "runtime".parse().expect("valid"),
+            BTreeMap::from([("runtime".to_owned(), "20.1.0".to_owned())]),
+        )]);
+        let (unpinned, pinned) = (release(&[]), release(&[("runtime", "20.1.0")]));
+        assert!(unpinned.would_be_the_same(&pinned, &resolved));
+        assert!(pinned.would_be_the_same(&pinned, &resolved));
+        assert!(pinned.would_be_the_same(&pinned, &BTreeMap::new()));
+        // Somebody deleted jecloud.lock, or changed it: everything is resolved anew.
+        assert!(!pinned.would_be_the_same(&unpinned, &resolved));
+        assert!(!unpinned.would_be_the_same(&release(&[("runtime", "22.0.0")]), &resolved));
+        assert!(!unpinned.would_be_the_same(&pinned, &BTreeMap::new()));
+    }
+
+    #[test]
+    fn everything_else_counts() {
+        let one = release(&[]);
+        let check = |change: fn(&mut Release)| {
+            let mut other = release(&[]);
+            change(&mut other);
+            one.would_be_the_same(&other, &BTreeMap::new())
+        };
+        assert!(check(|other| other.number = ReleaseNumber(2)));
+        assert!(check(|other| other.created_by = "bob@there".to_owned()));
+        assert!(!check(|other| other.version = VersionId::from_sha256([8; 32])));
+        assert!(!check(|other| drop(other.env.insert("A".to_owned(), "1".to_owned()))));
+        assert!(!check(|other| other.services.clear()));
+        assert!(!check(|other| other.hosts.push("x.localhost".to_owned())));
+        assert!(!check(|other| other.services.values_mut().for_each(|service| service.hook = Digest::of(b"other"))));
     }
 }

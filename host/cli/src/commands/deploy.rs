@@ -39,7 +39,7 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
     let known = session.state()?;
     let packed = Packed::pack(&session, &project, &mut progress)?;
     let composed = composed(&session, &project, &packed, known.as_ref())?;
-    if !force && let Some(unchanged) = unchanged(&session, known.as_ref(), &composed.release) {
+    if !force && let Some(unchanged) = unchanged(&session, known.as_ref(), &composed.release)? {
         return already(&session, unchanged, begin, json);
     }
     let scale = wished.servers.iter().map(|(group, servers)| (group.clone(), servers.count)).collect();
@@ -164,12 +164,25 @@ fn composed(
 }
 
 /// The release that serves, if this one would be no other.
-fn unchanged(session: &Session, known: Option<&CloudState>, release: &Release) -> Option<ReleaseNumber> {
-    let environment = known?.environments.get(&session.environment)?;
-    let serving = environment.serving_release()?;
-    let nothing_else_is_wanted = environment.wanted == Some(serving.release.number) && !environment.destroying;
-    (nothing_else_is_wanted && serving.outcome == ReleaseOutcome::Serving && serving.release.same_content(release))
-        .then_some(serving.release.number)
+pub(crate) fn unchanged(
+    session: &Session,
+    known: Option<&CloudState>,
+    release: &Release,
+) -> Result<Option<ReleaseNumber>, Failure> {
+    let environment = known.and_then(|state| state.environments.get(&session.environment));
+    let Some((environment, serving)) = environment.and_then(|found| Some((found, found.serving_release()?))) else {
+        return Ok(None);
+    };
+    let number = serving.release.number;
+    let nothing_else_is_wanted = environment.wanted == Some(number) && !environment.destroying;
+    if !nothing_else_is_wanted
+        || serving.outcome != ReleaseOutcome::Serving
+        || serving.release.version != release.version
+    {
+        return Ok(None);
+    }
+    let resolved = super::server::pins(session, number)?;
+    Ok(serving.release.would_be_the_same(release, &resolved).then_some(number))
 }
 
 /// Nothing changed: what was recorded is made sure of, and that is all.

@@ -37,10 +37,7 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(),
     };
     let Composed { release, hooks: resolved } =
         compose(&project, &global.env, &tree, version.clone(), &sandbox, &session, &circumstances)?;
-    let unchanged = environment
-        .and_then(|environment| environment.serving_release())
-        .filter(|serving| serving.release.same_content(&release))
-        .map(|serving| serving.release.number);
+    let unchanged = super::deploy::unchanged(&session, known.as_ref(), &release)?;
 
     let server = Server::open(root, session::executable()?, sandbox)?;
     let request = PlanRequest {

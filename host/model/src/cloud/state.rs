@@ -227,7 +227,8 @@ impl EnvironmentState {
         let serving = self.serving_release()?;
         self.releases.iter().rev().skip_while(|recorded| recorded.release.number >= serving.release.number).find(
             |recorded| {
-                recorded.outcome == ReleaseOutcome::Superseded && !recorded.release.same_content(&serving.release)
+                recorded.outcome == ReleaseOutcome::Superseded
+                    && !serving.release.would_be_the_same(&recorded.release, &BTreeMap::new())
             },
         )
     }

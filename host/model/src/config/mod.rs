@@ -19,9 +19,9 @@ use serde_json::{Map, Value};
 
 pub use error::ConfigError;
 pub(crate) use error::merge_conflict;
+pub use read::check_variable;
 use section::dotted;
 pub(crate) use section::{Document, Ignored, Section};
-pub use read::check_variable;
 pub use template::{Detected, app_name_from_directory, template};
 
 use crate::ids::{AppName, Digest, EnvironmentName, ProcessName, ServerGroup, ServiceName};
