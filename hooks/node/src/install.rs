@@ -104,16 +104,19 @@ impl Installation {
             return plan;
         }
         let manager = &self.manager;
-        let quiet = self.environment(env);
-        if let Some(package) = manager.package() {
-            let install = ["install", "--no-save", "--no-package-lock", "--prefix"].map(str::to_owned);
-            let argv = runtime.npm().into_iter().chain(install).chain([manager.directory(), package.clone()]);
-            plan = plan.build(
-                Command::new("package-manager", format!("install {package}"))
-                    .argv(argv)
-                    .envs(quiet.clone())
+        let quiet = environment(manager.kind, context, env);
+        if let Some((package, version)) = manager.package() {
+            // In a directory of its own, and not by `--prefix`: that would have npm read other configuration.
+            let directory = manager.directory();
+            let content = format!("{{{{\"private\": true, \"dependencies\": {{{{\"{package}\": \"{version}\"}}}}\n");
+            let install = ["install".to_owned(), "--no-package-lock".to_owned()];
+            plan = plan.file(format!("{directory}/package.json"), content, 0o644).build(
+                Command::new("package-manager", format!("install {package} {version}"))
+                    .argv(runtime.npm().into_iter().chain(install))
+                    .cwd(directory)
+                    .envs(environment(Kind::Npm, context, env))
                     .timeout(INSTALL_TIMEOUT)
-                    .once(key(&["package-manager", &package, &runtime.version, arch(context)])),
+                    .once(key(&["package-manager", package, version, &runtime.version, arch(context)])),
             );
         }
         if self.installs {
@@ -138,6 +141,7 @@ impl Installation {
                     .argv(manager.argv(runtime).into_iter().chain(run))
                     .envs(env.iter().cloned())
                     .envs(caches(manager.kind))
+                    .envs(certificates(context))
                     .timeout(BUILD_TIMEOUT),
             );
         }
@@ -223,19 +227,29 @@ impl Installation {
         }
         key(&parts.iter().map(String::as_str).collect::<Vec<_>>())
     }
+}
 
-    /// Variables for the package manager itself: those of the processes, its caches, and no questions.
-    fn environment(&self, env: &[(String, String)]) -> BTreeMap<String, String> {
-        let mut all: BTreeMap<String, String> = env.iter().cloned().chain(caches(self.manager.kind)).collect();
-        let quiet = [
-            // Nobody is there to answer.
-            ("CI", "true"),
-            // Hooks of a version control system that is not there.
-            ("HUSKY", "0"),
-        ];
-        all.extend(quiet.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        all
-    }
+/// Variables for a package manager itself: those of the processes, its caches, and no questions.
+fn environment(kind: Kind, context: &Context, env: &[(String, String)]) -> BTreeMap<String, String> {
+    let quiet = [
+        // Nobody is there to answer.
+        ("CI", "true"),
+        // Hooks of a version control system that is not there.
+        ("HUSKY", "0"),
+    ];
+    let quiet = quiet.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    env.iter().cloned().chain(caches(kind)).chain(certificates(context)).chain(quiet).collect()
+}
+
+/// Has Node.js trust whom the server trusts: it has a list of its own, and a network where all traffic goes through a
+/// company's proxy has certificates that are not in it.
+fn certificates(context: &Context) -> Option<(String, String)> {
+    let file = match context.fact("package-manager")? {
+        "apt" => "/etc/ssl/certs/ca-certificates.crt",
+        "dnf" => "/etc/pki/tls/certs/ca-bundle.crt",
+        _ => return None,
+    };
+    Some(("NODE_EXTRA_CA_CERTS".to_owned(), file.to_owned()))
 }
 
 /// Which script builds the app, if any.

@@ -113,10 +113,10 @@ impl Manager {
         }
     }
 
-    /// The npm package that must be installed first, with its version.
-    pub fn package(&self) -> Option<String> {
+    /// The npm package that must be installed first, and its version.
+    pub fn package(&self) -> Option<(&'static str, &str)> {
         match self.program {
-            Program::Package { name, .. } => Some(format!("{name}@{}", self.version)),
+            Program::Package { name, .. } => Some((name, &self.version)),
             _ => None,
         }
     }
@@ -174,13 +174,16 @@ fn yarn(context: &Context, version: Option<String>) -> (Kind, String) {
     match head.next() {
         None => (Kind::YarnClassic, YARN_CLASSIC.to_owned()),
         Some(line) => {
-            // By the sources of Yarn: 4 and 5 were written by Yarn 2, 6 by Yarn 3, 8 by Yarn 4.
-            let major = match line.trim().strip_prefix("version:").unwrap_or_default().trim() {
+            // By trying: the last Yarn that writes this version of the file. A later one would change it, and is asked
+            // not to.
+            let version = match line.trim().strip_prefix("version:").unwrap_or_default().trim() {
                 "4" | "5" => "2",
                 "6" | "7" => "3",
+                "8" => "4.13",
+                "9" => "4.14",
                 _ => "4",
             };
-            (Kind::YarnBerry, major.to_owned())
+            (Kind::YarnBerry, version.to_owned())
         }
     }
 }
