@@ -208,7 +208,7 @@ impl ObjectStore for DirectoryStore {
 }
 
 /// Copies a file, in constant memory; whether there was one.
-pub(crate) fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64)) -> Result<bool, DiskError> {
+fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64)) -> Result<bool, DiskError> {
     let Some(mut source) = durable::open(from)? else { return Ok(false) };
     durable::replace_with(to, FILE_MODE, |target| -> Result<(), DiskError> {
         let mut chunk = vec![0; CHUNK];

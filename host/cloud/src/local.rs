@@ -12,7 +12,6 @@ use jecloud_launch::{Ended, Input, Launch, RunLimits, Stream, run};
 use jecloud_model::cloud::{Place, ServerRecord};
 use jecloud_model::layout::ServerRoot;
 
-use crate::directory;
 use crate::machines::{Details, Found, Machine, MachineError, Machines, Output};
 use crate::object_store::ObjectStore;
 
@@ -128,21 +127,22 @@ impl Machine for LocalMachine {
         &self,
         store: &dyn ObjectStore,
         key: &str,
-        progress: &mut dyn FnMut(u64),
+        _progress: &mut dyn FnMut(u64),
     ) -> Result<PathBuf, MachineError> {
         let disk = |source| MachineError::Disk { server: Self::name(), source };
         let object = |source| MachineError::Object { server: Self::name(), source };
-        let incoming = self.incoming();
-        durable::create_dirs(&incoming, 0o700).map_err(disk)?;
-        let target = incoming.join(Path::new(key).file_name().unwrap_or(OsStr::new("object")));
-        // Keys name their contents and files appear whole: one that is there is right.
-        if tree::exists(&target).map_err(disk)? {
-            return Ok(target);
-        }
-        let there = match store.file_of(key) {
-            Some(file) => directory::copy(&file, &target, progress).map_err(disk)?,
-            None => store.get_to_file(key, &target).map_err(object)?,
+        let target = match store.file_of(key) {
+            // The store is on this machine too: the server copies from it.
+            Some(file) => file,
+            None => {
+                let incoming = self.incoming();
+                durable::create_dirs(&incoming, 0o700).map_err(disk)?;
+                incoming.join(Path::new(key).file_name().unwrap_or(OsStr::new("object")))
+            }
         };
+        // Keys name their contents and files appear whole: one that is there is right.
+        let there = tree::exists(&target).map_err(disk)?
+            || (store.file_of(key).is_none() && store.get_to_file(key, &target).map_err(object)?);
         if there {
             return Ok(target);
         }

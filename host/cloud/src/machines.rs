@@ -67,7 +67,7 @@ pub trait Machine: Send + Sync {
         cancel: &dyn Fn() -> bool,
     ) -> Result<(), MachineError>;
 
-    /// Puts an object onto the server and returns its path there, which the server may move away. What an earlier
+    /// Puts an object onto the server and returns its path there, from which the server copies it. What an earlier
     /// attempt has put there is used.
     ///
     /// # Errors

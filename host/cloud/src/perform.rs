@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
@@ -71,6 +71,8 @@ pub(crate) struct Workplace<'a> {
     pub(crate) nudge: bool,
     pub(crate) progress: Sender<Progress>,
     pub(crate) cancel: &'a (dyn Fn() -> bool + Sync),
+    /// Set when a release failed somewhere that all servers have to be ready for: nobody need wait for the others.
+    pub(crate) in_vain: &'a AtomicBool,
 }
 
 impl Workplace<'_> {
@@ -160,6 +162,9 @@ impl Workplace<'_> {
         let mut on_event = |event: jecloud_model::events::Event| {
             let ready = matches!(event.what, What::Entered { state: DeploymentState::Ready });
             ended = event.what.is_end() || (until_ready && ready);
+            if until_ready && event.what.is_end() {
+                self.in_vain.store(true, Ordering::Relaxed);
+            }
             seen += 1;
             if seen > followed.load(Ordering::Relaxed) {
                 followed.store(seen, Ordering::Relaxed);
@@ -167,7 +172,8 @@ impl Workplace<'_> {
             }
             if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        server.follow(self.app(), &self.place.environment, number, &mut on_event, self.cancel)?;
+        let cancel = || (self.cancel)() || (until_ready && self.in_vain.load(Ordering::Relaxed));
+        server.follow(self.app(), &self.place.environment, number, &mut on_event, &cancel)?;
         Ok(if ended { Performed::Done } else { Performed::Unfinished })
     }
 }

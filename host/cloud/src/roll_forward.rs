@@ -4,6 +4,7 @@
 //! the work once. What can be done on several servers is done on all of them at the same time.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -329,6 +330,7 @@ impl Run<'_, '_> {
         let nudges: Vec<bool> =
             group.iter().map(|(place, _)| self.nudged.get(place).copied().unwrap_or(self.options.wake)).collect();
         let (cloud, followed, options) = (self.cloud, &self.followed, self.options);
+        let in_vain = AtomicBool::new(false);
         let mut last_progress = self.last_progress;
         let reporter = &mut *self.reporter;
         let worked = std::thread::scope(|scope| {
@@ -346,6 +348,7 @@ impl Run<'_, '_> {
                         nudge,
                         progress: sender.clone(),
                         cancel: options.cancel,
+                        in_vain: &in_vain,
                     };
                     scope.spawn(move || work_at(&workplace, steps))
                 })
