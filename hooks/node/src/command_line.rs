@@ -35,6 +35,10 @@ const SHELL_WORDS: [&str; 27] = [
     "return", "set", "shift", "source", "test", "times", "trap", "umask", "ulimit", "unset", "until", "while",
 ];
 
+/// Variables, beside those that begin with `LD_`, that the host gives to no process, since a loader or shell would run
+/// what they name. In the shell's own text they are the app's business.
+const FOR_SHELLS: [&str; 6] = ["BASH_ENV", "ENV", "GCONV_PATH", "PROMPT_COMMAND", "PS4", "SHELLOPTS"];
+
 impl CommandLine {
     /// Takes a line apart. `port` is what stands for `$PORT`; without it a line with `$PORT` needs a shell.
     ///
@@ -56,7 +60,11 @@ impl CommandLine {
             return Err(Problem::new("there is no command"));
         };
         let is_builtin = SHELL_WORDS.contains(&program.template.as_str());
-        if lexer.needs_shell || is_builtin {
+        let is_for_shells = |word: &Word| {
+            let name = word.template.split('=').next().unwrap_or_default();
+            name.starts_with("LD_") || FOR_SHELLS.contains(&name)
+        };
+        if lexer.needs_shell || is_builtin || words[..assignments].iter().any(is_for_shells) {
             let is_single = !lexer.is_compound && !is_builtin && assignments == 0 && !has_exec;
             return Ok(Self::Shell(Shell { text: text.to_owned(), is_single }));
         }

@@ -60,6 +60,9 @@ fn variables() {
     check("PORT=$PORT node a.js", "PORT={port:http} [node][a.js]");
     check("'A'=1 node", "[A=1][node]");
     check("1A=1 node", "[1A=1][node]");
+    // The host would refuse them as variables of a process.
+    check("ENV=production node a.js", "sh: ENV=production node a.js");
+    check("LD_PRELOAD=/x.so A=1 node a.js", "sh: LD_PRELOAD=/x.so A=1 node a.js");
     // `exec` takes no assignments.
     check("A=$B node a.js", "sh: A=$B node a.js");
     check("exec node a.js", "[node][a.js]");
