@@ -8,6 +8,7 @@ mod follow;
 mod home;
 mod hooks;
 mod interrupt;
+mod listen;
 mod output;
 mod project;
 mod session;

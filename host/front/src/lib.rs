@@ -36,7 +36,7 @@ use std::path::PathBuf;
 
 use jecloud_model::layout::ServerRoot;
 
-pub use listen::ListenError;
+pub use listen::{ListenError, inherited};
 pub use server::serve;
 
 /// Why the front cannot serve.
@@ -68,14 +68,13 @@ pub enum Error {
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The front as a process: serves on the sockets that it inherits until SIGTERM or SIGINT, then finishes the requests
-/// in flight (30 s at most) and returns.
+/// The front as a process: serves on these sockets (see [`inherited`]) until SIGTERM or SIGINT, then finishes the
+/// requests in flight (30 s at most) and returns.
 ///
 /// # Errors
 ///
 /// [`Error`]; none of them occurs once it serves.
-pub fn run(root: ServerRoot) -> Result<()> {
-    let listeners = listen::inherited()?;
+pub fn run(root: ServerRoot, listeners: Vec<std::net::TcpListener>) -> Result<()> {
     serve(&root, listeners, async {
         use tokio::signal::unix::{SignalKind, signal};
         let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))

@@ -55,7 +55,7 @@ pub enum ListenError {
 /// # Errors
 ///
 /// Each variant of [`ListenError`].
-pub(crate) fn inherited() -> Result<Vec<TcpListener>, ListenError> {
+pub fn inherited() -> Result<Vec<TcpListener>, ListenError> {
     let count = std::env::var("LISTEN_FDS").map_err(|_| ListenError::NotHandedOver)?;
     if let Ok(meant) = std::env::var("LISTEN_PID")
         && meant != std::process::id().to_string()

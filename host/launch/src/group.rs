@@ -12,6 +12,13 @@ pub fn pid_from(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().filter(|pid| *pid > 1).and_then(Pid::from_raw)
 }
 
+/// Sends SIGTERM to one process. The caller knows that the number still means it: because it holds a lock.
+pub fn terminate(pid: u32) {
+    if let Some(pid) = pid_from(pid) {
+        let _ = rustix::process::kill_process(pid, Signal::TERM);
+    }
+}
+
 /// Sends a signal to every member of the process group that `leader` leads. Says whether there was any.
 ///
 /// The caller knows that the number still means this group: because the leader was not yet waited for, or because

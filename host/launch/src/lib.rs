@@ -25,7 +25,7 @@ mod user;
 
 pub use child::{Child, child, detached};
 pub use find::{DEFAULT_PATH, find_program};
-pub use group::{Signal, group_members, pid_from, signal_group};
+pub use group::{Signal, group_members, pid_from, signal_group, terminate};
 pub use lines::{LONGEST_LINE, Lines};
 pub use run::{Finished, RunLimits, Stream, run};
 pub use terminal::interactive;

@@ -22,12 +22,17 @@ use crate::place::Place;
 use crate::server::{self, APP_USER, Server, ServerDocument};
 use crate::tables;
 
-/// Makes the directory of a server, and where JeCloud is root the user as whom apps run.
+/// Makes the directory of a server, and where JeCloud is root the user as whom apps run, and what brings it back at
+/// boot. `exe` is the binary that is to be started then.
 ///
 /// # Errors
 ///
 /// Among others [`ServerError::Request`] where the user cannot be made.
-pub fn init(root: &ServerRoot, listen: Option<Vec<std::net::SocketAddr>>) -> Result<ServerDocument, ServerError> {
+pub fn init(
+    root: &ServerRoot,
+    exe: &Path,
+    listen: Option<Vec<std::net::SocketAddr>>,
+) -> Result<ServerDocument, ServerError> {
     for directory in [root.path().to_owned(), root.sys(), root.sys().join("pids"), root.sys().join("logs")] {
         durable::create_dirs(&directory, 0o755)?;
     }
@@ -49,6 +54,7 @@ pub fn init(root: &ServerRoot, listen: Option<Vec<std::net::SocketAddr>>) -> Res
             .map_err(|source| ServerError::Format { path: root.server_document(), source })?;
         durable::write_json(&root.server_document(), &document, 0o644)?;
     }
+    crate::boot::install(root, exe)?;
     Ok(document)
 }
 

@@ -5,6 +5,7 @@
 
 pub mod allocation;
 pub mod api;
+mod boot;
 mod clock;
 mod commands;
 pub mod destroy;

@@ -18,6 +18,7 @@ use crate::failure::{Code, Failure};
 use crate::follow::until_end;
 use crate::home::Home;
 use crate::interrupt::{self, Phase};
+use crate::listen;
 use crate::output::{self, Progress, bold, plural, print, print_json, say, size};
 use crate::project::{CONFIG, Project};
 use crate::session::{self, Session};
@@ -39,6 +40,7 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
     let known = session.state()?;
     let packed = Packed::pack(&session, &project, &mut progress)?;
     let composed = composed(&session, &project, &packed, known.as_ref())?;
+    listen::apply(&session, &wished.cloud.listen)?;
     if !force && let Some(unchanged) = unchanged(&session, known.as_ref(), &composed.release)? {
         return already(&session, unchanged, begin, json);
     }

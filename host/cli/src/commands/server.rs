@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jecloud_cloud::{Found, Options, roll_forward};
@@ -35,7 +38,7 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
     match action {
         ServerAction::Init { listen } => {
             let listen = (!listen.is_empty()).then_some(listen);
-            print_json_line(&api::init(&root, listen)?);
+            print_json_line(&api::init(&root, &session::executable()?, listen)?);
         }
         ServerAction::Status { app, environment } => {
             print_json_line(&api::status(&root, app.as_ref(), environment.as_ref())?);
@@ -192,7 +195,23 @@ pub(crate) fn supervisor(root: PathBuf) -> Result<(), Failure> {
 /// `jecloud front`
 pub(crate) fn front(root: PathBuf) -> Result<(), Failure> {
     let root = ServerRoot::new(root);
-    jecloud_front::run(root).map_err(|error| Failure::from_error(Code::Failed, "the front ended", &error))
+    let failed = |error: &dyn std::error::Error| Failure::from_error(Code::Failed, "the front ended", error);
+    let listeners = jecloud_front::inherited().map_err(|error| failed(&error))?;
+    // Each of the two brings the other back.
+    let leaving = Arc::new(AtomicBool::new(false));
+    let sockets: Vec<OwnedFd> = listeners
+        .iter()
+        .map(|listener| listener.try_clone().map(OwnedFd::from))
+        .collect::<Result<_, _>>()
+        .map_err(|error| failed(&error))?;
+    let watcher = std::thread::spawn({
+        let (root, exe, leaving) = (root.clone(), session::executable()?, leaving.clone());
+        move || jecloud_supervisor::watch::revive(&root, &exe, &sockets, &leaving)
+    });
+    let ended = jecloud_front::run(root, listeners);
+    leaving.store(true, Ordering::Relaxed);
+    let _ = watcher.join();
+    ended.map_err(|error| failed(&error))
 }
 
 /// `jecloud compile-hook`

@@ -14,7 +14,8 @@ fn main() -> ExitCode {
         eprintln!("usage: jecloud-front --root DIR");
         return ExitCode::from(2);
     }
-    match jecloud_front::run(ServerRoot::new(root)) {
+    let listeners = jecloud_front::inherited().map_err(jecloud_front::Error::from);
+    match listeners.and_then(|listeners| jecloud_front::run(ServerRoot::new(root), listeners)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let mut cause: Option<&dyn std::error::Error> = Some(&error);
