@@ -15,7 +15,14 @@ pub(crate) fn guarded<T>(_function: &str, f: impl FnOnce() -> Result<T, Problem>
 /// Has panics written to the log of the call.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn log_panics() {
-    std::panic::set_hook(Box::new(|info| crate::log::error(info)));
+    std::panic::set_hook(Box::new(|info| {
+        let text = info.payload_as_str().unwrap_or("a panic without text");
+        // One line, since the host shows one.
+        match info.location() {
+            Some(place) => crate::log::error(format_args!("the hook panicked at {place}: {text}")),
+            None => crate::log::error(format_args!("the hook panicked: {text}")),
+        }
+    }));
 }
 
 /// Calls `f`; a panic in it becomes a problem with its text.
