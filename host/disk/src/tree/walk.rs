@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
@@ -45,25 +46,33 @@ fn kind(found: &Stat) -> FileType {
 }
 
 /// Removes what is there, whatever it is. What is gone already is no error.
-pub(super) fn remove(path: &Path) -> Result<(), Errno> {
-    match rustix::fs::unlink(path) {
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    remove_one(CWD, path)
+}
+
+fn remove_one(above: BorrowedFd<'_>, name: impl Arg + Copy) -> io::Result<()> {
+    match rustix::fs::unlinkat(above, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        // Linux says EISDIR, others EPERM.
+        // Linux says EISDIR for a directory, others EPERM.
         Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     }
-    match open_for_removal(CWD, path) {
+    let dir = match open_for_removal(above, name) {
         Err(Errno::NOENT) => return Ok(()),
-        opened => remove_content(&opened?)?,
+        opened => opened?,
+    };
+    for below in names(&dir)? {
+        fault::point("remove-tree.entry")?;
+        remove_one(dir.as_fd(), &below)?;
     }
-    match rustix::fs::rmdir(path) {
-        Err(Errno::NOENT) => Ok(()),
-        removed => removed,
+    match rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
 /// Opens a directory; one that its owner may not read or change is made so that it can be emptied.
-fn open_for_removal(above: impl std::os::fd::AsFd + Copy, name: impl Arg + Copy) -> Result<OpenDir, Errno> {
+fn open_for_removal(above: BorrowedFd<'_>, name: impl Arg + Copy) -> Result<OpenDir, Errno> {
     let opened = open_dir(above, name);
     let closed = match &opened {
         Ok(dir) => !Mode::from_raw_mode(rustix::fs::fstat(dir)?.st_mode).contains(PRIVATE),
@@ -80,25 +89,6 @@ fn open_for_removal(above: impl std::os::fd::AsFd + Copy, name: impl Arg + Copy)
         Err(_) => rustix::fs::chmodat(above, name, PRIVATE, AtFlags::empty())?,
     }
     open_dir(above, name)
-}
-
-fn remove_content(dir: &OpenDir) -> Result<(), Errno> {
-    for name in names(dir)? {
-        match rustix::fs::unlinkat(dir, &name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => continue,
-            Err(Errno::ISDIR | Errno::PERM) => {}
-            Err(error) => return Err(error),
-        }
-        match open_for_removal(dir, &name) {
-            Err(Errno::NOENT) => continue,
-            opened => remove_content(&opened?)?,
-        }
-        match rustix::fs::unlinkat(dir, &name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn size(dir: &OpenDir) -> Result<u64, Errno> {
