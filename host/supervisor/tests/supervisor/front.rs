@@ -156,9 +156,11 @@ fn routes_keep_it_and_without_anything_the_front_ends_too() {
     server.begin();
     let supervisor = server.supervisor().expect("it runs");
     let front = ask(address(&server));
-    // Long after the time without work: the ticks of its own clock are seen in its reading of the tables.
-    server.write_table(&[sh("web.1", "exec sleep 1000")]);
-    server.pid("web.1");
+    // It is not asked anything, which would count as work, until it has read the tables again by itself: that is long
+    // after the time without work.
+    let begun = server.root.path().join("begun");
+    server.write_table(&[sh("web.1", &format!("echo > {}; exec sleep 1000", begun.display()))]);
+    until("it has read the tables", || begun.exists());
     assert_eq!(server.supervisor(), Some(supervisor), "fails where routes do not count");
     server.write_table(&[]);
     routes("");

@@ -145,8 +145,8 @@ fn a_wrapper_that_ends_first_leaves_its_child_the_time_to_end() {
     let server = Server::new("");
     let done = server.root.path().join("done");
     let script = format!(
-        "(trap 'sleep 0.5; echo finished > {}; exit' TERM; while :; do sleep 0.02; done) & trap 'exit 0' TERM; \
-         echo ready; while :; do sleep 0.02; done",
+        "trap 'exit 0' TERM; (trap 'sleep 0.5; echo finished > {}; exit' TERM; echo ready; while :; do sleep 0.02; done) & \
+         while :; do sleep 0.02; done",
         done.display()
     );
     server.want(&[sh("web.1", &script)]);
