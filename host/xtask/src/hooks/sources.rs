@@ -149,3 +149,59 @@ fn add(digest: &mut Sha256, name: &str, content: &[u8]) {
     digest.update((content.len() as u64).to_le_bytes());
     digest.update(content);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A repository with one hook, in which `path` holds `content`.
+    fn digest_with(path: &str, content: &str, version: &str) -> String {
+        let root = tempfile::tempdir().expect("a directory");
+        let write = |path: &str, content: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+            fs::write(path, content).expect("a file");
+        };
+        write("hook/Cargo.toml", "[package]");
+        write("hook/src/lib.rs", "// code");
+        write("wit/world.wit", "package a:b;");
+        write(path, content);
+        let hook = HookCrate {
+            name: "a".to_owned(),
+            package: "a".to_owned(),
+            module: "a.wasm".to_owned(),
+            packages: vec![format!("serde v{version} features std")],
+            directories: vec![root.path().join("hook")],
+        };
+        digest(root.path(), &hook).expect("a digest")
+    }
+
+    /// Fails without the line of `digest` that adds what the case is about, and where a directory's place is added.
+    #[test]
+    fn a_component_is_stale_when_what_it_is_made_of_changes() {
+        let unchanged = digest_with("hook/src/lib.rs", "// code", "1.0.0");
+        assert_eq!(digest_with("hook/tests/hook.rs", "// tests", "1.0.0"), unchanged, "tests are no part of it");
+        for (path, content, version) in [
+            ("hook/src/lib.rs", "// other code", "1.0.0"),
+            ("hook/src/deeper/more.rs", "// code", "1.0.0"),
+            ("hook/Cargo.toml", "[package]\nname = \"a\"", "1.0.0"),
+            ("wit/world.wit", "package a:c;", "1.0.0"),
+            ("hook/src/lib.rs", "// code", "1.0.1"),
+        ] {
+            assert_ne!(digest_with(path, content, version), unchanged, "{path} {version}");
+        }
+    }
+
+    /// Fails where the mark in `hooks/node/Cargo.toml` or a crate of this repository is not found.
+    #[test]
+    fn the_hooks_of_this_repository() {
+        let root = workspace_root().expect("a root");
+        let hooks = hook_crates(&root).expect("hooks");
+        let node = hooks.iter().find(|hook| hook.name == "node").expect("the node hook");
+        assert_eq!((node.package.as_str(), node.module.as_str()), ("jecloud-hook-node", "jecloud_hook_node.wasm"));
+        let directories: Vec<_> =
+            node.directories.iter().map(|path| path.strip_prefix(&root).expect("inside")).collect();
+        assert_eq!(directories, [Path::new("hooks/node"), Path::new("sdk/rust")]);
+        assert!(node.packages.iter().any(|package| package.starts_with("nodejs-semver v")), "{:?}", node.packages);
+    }
+}
