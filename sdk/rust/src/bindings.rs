@@ -1,4 +1,4 @@
-//! What wit-bindgen makes of `wit/`. Nobody but [`crate::convert`], [`crate::log`] and [`crate::export!`] uses it:
+//! What wit-bindgen makes of `wit/`. Nobody but `convert`, `log` and `export!` of this crate uses it:
 //! a hook works with the types at the root of this crate.
 #![allow(missing_docs, unreachable_pub, reason = "generated; documented in wit/types.wit")]
 
