@@ -10,7 +10,7 @@ use jecloud_model::ids::ReleaseNumber;
 use crate::failure::{Code, Failure};
 use crate::interrupt::{self, Phase};
 use crate::output::Progress;
-use crate::session::Session;
+use crate::session::{Session, sentence};
 
 /// How long a roll-forward goes on without any progress before it gives the terminal back.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -124,7 +124,7 @@ pub(crate) fn until_end(
                 .hint(if failure.hint.is_empty() {
                     format!("Fix the cause and deploy again; `jecloud logs{}` shows more.", session.environment_flag())
                 } else {
-                    failure.hint.clone()
+                    sentence(&failure.hint)
                 }))
         }
         End::LostRace { newer } => {

@@ -90,10 +90,10 @@ impl Session {
             .ok_or_else(|| self.nothing_deployed())
     }
 
-    /// What is said where nothing was deployed.
+    /// What is said where nothing was deployed, or everything was destroyed.
     pub(crate) fn nothing_deployed(&self) -> Failure {
         let flag = self.environment_flag();
-        Failure::new(Code::Failed, format!("{} was never deployed to {}", self.app, self.environment))
+        Failure::new(Code::Failed, format!("{} is not deployed to {}", self.app, self.environment))
             .hint(format!("`jecloud deploy{flag}` does."))
     }
 
@@ -161,7 +161,7 @@ impl From<jecloud_cloud::RollForwardError> for Failure {
 }
 
 /// A fragment as a sentence: a capital letter and a full stop.
-fn sentence(fragment: &str) -> String {
+pub(crate) fn sentence(fragment: &str) -> String {
     let mut letters = fragment.chars();
     match letters.next() {
         Some(first) if fragment.ends_with(['.', '!', '?', '`']) && !first.is_lowercase() => fragment.to_owned(),

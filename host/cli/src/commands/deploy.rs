@@ -197,7 +197,7 @@ fn already(session: &Session, number: ReleaseNumber, begin: Instant, json: bool)
             "release": number, "outcome": "unchanged", "url": url, "took_ms": milliseconds(begin),
         }));
     } else {
-        print(&format!("Finished in {}: nothing changed since {number}, which serves.", seconds(begin)));
+        print(&format!("\nFinished in {}: nothing changed since {number}, which serves.", seconds(begin)));
         print(&url.unwrap_or_default());
         say("`jecloud deploy --force` replaces its processes all the same.");
     }

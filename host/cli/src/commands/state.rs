@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use jecloud_cloud::StateError;
 use jecloud_disk::durable;
 use jecloud_launch::Launch;
 
@@ -51,7 +52,9 @@ fn history(session: &Session, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     if past.is_empty() {
-        return Err(session.nothing_deployed());
+        session.state()?.ok_or_else(|| session.nothing_deployed())?;
+        print("There is no earlier state: this is the first.");
+        return Ok(());
     }
     let mut table = Table::new(["id", "generation", "written", "size"]);
     for past in past {
@@ -73,7 +76,13 @@ fn edit(session: &Session, from: Option<&str>) -> Result<(), Failure> {
     durable::create_dirs(&directory, 0o700)?;
     let path = directory.join(format!("{}-{}.json", session.app, std::process::id()));
     durable::replace(&path, before.as_bytes(), 0o600)?;
-    open_editor(&path)?;
+    if let Err(failure) = open_editor(&path) {
+        // What nobody has written needs no rescue.
+        if durable::read_text(&path)?.as_deref() == Some(before.as_str()) {
+            durable::remove(&path)?;
+        }
+        return Err(failure);
+    }
     let after = durable::read_text(&path)?.unwrap_or_default();
     if after == before && from.is_none() {
         durable::remove(&path)?;
@@ -81,7 +90,15 @@ fn edit(session: &Session, from: Option<&str>) -> Result<(), Failure> {
         return Ok(());
     }
     let state = session.state_file().edit(&after, etag).map_err(|error| {
-        Failure::from(error).world(format!("The state is as it was; what you wrote is in {}.", path.display()))
+        let failure = match &error {
+            // Otherwise this would read as if the recorded state were damaged.
+            StateError::Invalid { source, .. } => {
+                Failure::usage(format!("what you wrote is no cloud state: {}", jecloud_server::chain(source)))
+                    .hint("Type `jecloud state edit` again.")
+            }
+            _ => Failure::from(error),
+        };
+        failure.world(format!("The state is as it was; what you wrote is in {}.", path.display()))
     })?;
     durable::remove(&path)?;
     print(&format!("Wrote generation {}.", state.generation));

@@ -6,8 +6,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{dim, green, is_terminal, red, say};
 
-/// The column at which times are written.
-const TIME_COLUMN: usize = 56;
+/// The column at which times are written: right of the longest line that packing writes, and lines stay below 80.
+const TIME_COLUMN: usize = 66;
 
 /// Steps as they happen. On a terminal the current step is shown while it goes on.
 pub(crate) struct Progress {
