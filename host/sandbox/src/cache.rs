@@ -28,6 +28,16 @@ const MAC_BYTES: usize = 32;
 /// Of the permission bits, those of others.
 const OTHERS: u32 = 0o077;
 
+/// A file that was verified.
+pub(crate) struct Stored(Vec<u8>);
+
+impl Stored {
+    /// What the compiler made.
+    pub(crate) fn artifact(&self) -> &[u8] {
+        &self.0[MAC_BYTES..]
+    }
+}
+
 /// The cache of one engine.
 pub(crate) struct Cache {
     dir: PathBuf,
@@ -48,15 +58,14 @@ impl Cache {
     }
 
     /// What was stored for a component by this engine; none where there is nothing, or nothing that can be trusted.
-    pub(crate) fn load(&self, digest: &Digest) -> Result<Option<Vec<u8>>, SandboxError> {
+    pub(crate) fn load(&self, digest: &Digest) -> Result<Option<Stored>, SandboxError> {
         let key = self.key()?;
-        let Some(mut bytes) = read_private(&self.path(digest), self.max_bytes + MAC_BYTES)? else { return Ok(None) };
+        let Some(bytes) = read_private(&self.path(digest), self.max_bytes + MAC_BYTES)? else { return Ok(None) };
         let Some((mac, artifact)) = bytes.split_at_checked(MAC_BYTES) else { return Ok(None) };
         if self.mac(key, digest, artifact).verify_slice(mac).is_err() {
             return Ok(None);
         }
-        bytes.drain(..MAC_BYTES);
-        Ok(Some(bytes))
+        Ok(Some(Stored(bytes)))
     }
 
     /// Stores what was compiled.
@@ -150,10 +159,11 @@ mod tests {
         let (ours, theirs) = (cache("a"), cache("b"));
         let digest = Digest::of(b"component");
         theirs.store(&digest, b"machine code").unwrap();
-        assert_eq!(theirs.load(&digest).unwrap().as_deref(), Some(&b"machine code"[..]));
-        assert_eq!(ours.load(&digest).unwrap(), None);
+        let load = |cache: &Cache| cache.load(&digest).unwrap().map(|stored| stored.artifact().to_vec());
+        assert_eq!(load(&theirs).as_deref(), Some(&b"machine code"[..]));
+        assert_eq!(load(&ours), None);
         // Under our name it is still theirs, although the key is the same.
         std::fs::rename(theirs.path(&digest), ours.path(&digest)).unwrap();
-        assert_eq!(ours.load(&digest).unwrap(), None);
+        assert_eq!(load(&ours), None);
     }
 }

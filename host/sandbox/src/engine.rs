@@ -27,6 +27,8 @@ pub(crate) fn engine() -> wasmtime::Result<Engine> {
         .cranelift_opt_level(OptLevel::Speed)
         // Nothing that hooks do not need.
         .wasm_features(WasmFeatures::MEMORY64, false)
+        // Only debuggers and profilers use these, and they make loading slower.
+        .native_unwind_info(false)
         .generate_address_map(false);
     Engine::new(&config)
 }

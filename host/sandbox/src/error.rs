@@ -19,6 +19,14 @@ pub enum SandboxError {
         /// What they are.
         reason: String,
     },
+    /// Something else lies where this component should be.
+    #[error("the component has the digest {found}, and should have {expected}")]
+    OtherDigest {
+        /// What was asked for.
+        expected: Digest,
+        /// What was found.
+        found: Digest,
+    },
     /// More bytes than [`crate::Limits::component_bytes`].
     #[error("the component has {bytes} bytes; at most {limit} are allowed")]
     TooLarge {

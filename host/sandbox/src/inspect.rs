@@ -1,6 +1,7 @@
 //! What a component is, found out without running or compiling it.
 
 use wasmparser::{Encoding, Parser, Payload};
+use wasmtime::component::Component;
 
 use crate::SandboxError;
 
@@ -46,6 +47,14 @@ impl Inspection {
         }
         let wasi = self.imports.iter().any(|name| name.starts_with("wasi:"));
         Ok(if wasi { Imports::Wasi } else { Imports::Pure })
+    }
+
+    /// The outside of a component that was compiled.
+    pub(crate) fn of_compiled(component: &Component) -> Self {
+        let (kind, engine) = (component.component_type(), component.engine());
+        let imports = kind.imports(engine).map(|(name, _)| name.to_owned()).collect();
+        let exports = kind.exports(engine).map(|(name, _)| name.to_owned()).collect();
+        Self { imports, exports }
     }
 
     /// Whether it has an interface, in any version of 0.1.
@@ -100,9 +109,9 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, SandboxError> {
 }
 
 /// As [`inspect`], and it is a hook: it imports nothing unknown and exports the service.
-pub(crate) fn inspect_hook(bytes: &[u8]) -> Result<(Inspection, Imports), SandboxError> {
+pub(crate) fn inspect_hook(bytes: &[u8]) -> Result<(), SandboxError> {
     let inspection = inspect(bytes)?;
-    let kind = inspection.kind()?;
+    inspection.kind()?;
     if !inspection.exports_interface(SERVICE) {
         let found = if inspection.exports.is_empty() {
             "; it exports nothing".to_owned()
@@ -111,5 +120,5 @@ pub(crate) fn inspect_hook(bytes: &[u8]) -> Result<(Inspection, Imports), Sandbo
         };
         return Err(SandboxError::NoService { found });
     }
-    Ok((inspection, kind))
+    Ok(())
 }

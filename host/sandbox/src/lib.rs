@@ -12,7 +12,7 @@
 //! components that import WASI 0.2 all the same get the [empty world](mod@empty_world): no environment, no files, a
 //! fixed clock, seeded randomness.
 //!
-//! Not promised: that a hook's *time* is charged exactly (the deadline is looked at every 10 ms), and that two engines
+//! Not promised: that a hook's *time* is charged exactly (the deadline is looked at every 10 ms, at first within 50), and that two engines
 //! give the same results for hooks that look at their own speed.
 
 mod answer;

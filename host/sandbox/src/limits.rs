@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The defaults are the ones that are promised to authors of hooks: a later version may raise them, never lower them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all linear memories of a component together: 64 MiB (`DESIGN.md`, 6). A Rust hook needs 2, one that
+    /// Bytes of all linear memories of a component together: 64 MiB. A Rust hook needs 2, one that
     /// carries a Python interpreter about 40.
     pub memory_bytes: usize,
     /// Linear memories of a component: 16. Toolchains make one, or one per linked library.
@@ -19,10 +19,10 @@ pub struct Limits {
     pub tables: usize,
     /// Core instances of a component: 256. Python hooks have about 30.
     pub instances: usize,
-    /// Wall-clock time of one call, with instantiation: 2 s (`DESIGN.md`, 6). A pure function of small inputs takes
+    /// Wall-clock time of one call, with instantiation: 2 s. A pure function of small inputs takes
     /// milliseconds even when it is interpreted.
     pub deadline: Duration,
-    /// Bytes that a hook may hand over at once, in an answer or a log line: 8 MiB (`DESIGN.md`, 6). A plan is a few KiB.
+    /// Bytes that a hook may hand over at once, in an answer or a log line: 8 MiB. A plan is a few KiB.
     pub output_bytes: usize,
     /// Bytes that a hook is shown in one call: 16 MiB. One input may have 8 (`wit/types.wit`), and what is shown takes
     /// its place in the hook's memory.
@@ -49,6 +49,10 @@ impl Limits {
 
     /// How often the deadline is looked at: every 10 ms.
     pub const TICK: Duration = Duration::from_millis(10);
+
+    /// How long the thread that looks at it waits for the next call: 50 ms. Calls come in groups, and starting a thread
+    /// takes longer than most of them. A call's deadline is looked at for the first time within this time.
+    pub const LINGER: Duration = Duration::from_millis(50);
 }
 
 impl Default for Limits {

@@ -1,7 +1,9 @@
 //! From the bytes of a component to a hook.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jecloud_disk::durable;
 use jecloud_model::ids::Digest;
@@ -11,10 +13,10 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use crate::bindings::FullHook;
 use crate::cache::Cache;
 use crate::call::CallState;
-use crate::compile::Compiler;
+use crate::compile::{CompileError, Compiler};
 use crate::engine::{compatibility, engine};
 use crate::hook::{Exports, Hook};
-use crate::inspect::{BACKUP, Imports, TOPOLOGY, inspect_hook};
+use crate::inspect::{BACKUP, Imports, Inspection, TOPOLOGY, inspect_hook};
 use crate::ticker::Ticker;
 use crate::{Limits, SandboxError, empty_world};
 
@@ -25,6 +27,8 @@ pub struct Sandbox {
     ticker: Ticker,
     cache: Cache,
     compiler: Box<dyn Compiler>,
+    /// Those that this process has used: a deployment calls the same few several times.
+    loaded: Mutex<HashMap<Digest, Hook>>,
 }
 
 impl Sandbox {
@@ -46,33 +50,42 @@ impl Sandbox {
     pub fn with_limits(cache_dir: PathBuf, compiler: Box<dyn Compiler>, limits: Limits) -> Result<Self, SandboxError> {
         let engine = engine().map_err(|error| SandboxError::Engine { reason: format!("{error:#}") })?;
         let cache = Cache::new(cache_dir, compatibility(&engine), limits.artifact_bytes);
-        Ok(Self { ticker: Ticker::new(engine.clone()), engine, limits: Arc::new(limits), cache, compiler })
+        let (ticker, limits, loaded) = (Ticker::new(engine.clone()), Arc::new(limits), Mutex::default());
+        Ok(Self { engine, limits, ticker, cache, compiler, loaded })
     }
 
-    /// Loads a component: from the cache, or by compiling it. None of its code runs.
+    /// Loads a component: from memory, from the cache, or by compiling it. None of its code runs.
     ///
     /// # Errors
     ///
     /// When it is no component, too large, imports what hooks are not given, does not export the service, cannot be
     /// compiled, or does not fit the contract; and when the cache cannot be used.
     pub fn load(&self, bytes: &[u8]) -> Result<Hook, SandboxError> {
-        let limit = self.limits.component_bytes;
-        if bytes.len() > limit {
-            return Err(SandboxError::TooLarge { bytes: bytes.len(), limit });
-        }
-        let (inspection, imports) = inspect_hook(bytes)?;
-        let digest = Digest::of(bytes);
-        let component = self.component(&digest, bytes)?;
-        let contract = |error: wasmtime::Error| SandboxError::Contract { reason: format!("{error:#}") };
-        let mut linker = Linker::<CallState>::new(&self.engine);
-        FullHook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(contract)?;
-        if imports == Imports::Wasi {
-            empty_world::add_to_linker(&mut linker, &component).map_err(contract)?;
-        }
-        let prepared = linker.instantiate_pre(&component).map_err(contract)?;
-        let exports =
-            Exports { backup: inspection.exports_interface(BACKUP), topology: inspection.exports_interface(TOPOLOGY) };
-        Hook::new(digest, prepared, exports, Arc::clone(&self.limits), self.ticker.clone()).map_err(contract)
+        self.check_size(bytes)?;
+        self.load_or_compile(&Digest::of(bytes), || Ok(Cow::Borrowed(bytes)))
+    }
+
+    /// As [`Sandbox::load`], for a component whose digest is known: `read` is called only if it has to be compiled, and
+    /// what it returns must have this digest. This is the fast way, a hundred times as fast as reading a component and
+    /// computing its digest again and again.
+    ///
+    /// # Errors
+    ///
+    /// What `read` returns; [`SandboxError::OtherDigest`]; and as [`Sandbox::load`].
+    pub fn load_known<E: From<SandboxError>>(
+        &self,
+        digest: &Digest,
+        read: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Hook, E> {
+        self.load_or_compile(digest, || {
+            let bytes = read()?;
+            self.check_size(&bytes)?;
+            let found = Digest::of(&bytes);
+            if found != *digest {
+                return Err(SandboxError::OtherDigest { expected: digest.clone(), found }.into());
+            }
+            Ok(Cow::Owned(bytes))
+        })
     }
 
     /// As [`Sandbox::load`], from a file.
@@ -88,19 +101,58 @@ impl Sandbox {
         }
     }
 
-    fn component(&self, digest: &Digest, bytes: &[u8]) -> Result<Component, SandboxError> {
-        if let Some(artifact) = self.cache.load(digest)?
-            && let Ok(component) = self.deserialize(&artifact)
-        {
-            return Ok(component);
+    fn check_size(&self, bytes: &[u8]) -> Result<(), SandboxError> {
+        let limit = self.limits.component_bytes;
+        if bytes.len() > limit {
+            return Err(SandboxError::TooLarge { bytes: bytes.len(), limit });
         }
-        let artifact =
-            self.compiler.compile(bytes).map_err(|source| SandboxError::Compile { digest: digest.clone(), source })?;
+        Ok(())
+    }
+
+    fn load_or_compile<'b, E: From<SandboxError>>(
+        &self,
+        digest: &Digest,
+        bytes: impl FnOnce() -> Result<Cow<'b, [u8]>, E>,
+    ) -> Result<Hook, E> {
+        let loaded = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hook) = loaded().get(digest) {
+            return Ok(hook.clone());
+        }
+        // Not under the lock: compiling takes its time, and two that do the same come to the same.
+        let hook = match self.cached(digest)? {
+            Some(component) => self.link(digest, &component)?,
+            None => self.link(digest, &self.compile(digest, &*bytes()?)?)?,
+        };
+        loaded().insert(digest.clone(), hook.clone());
+        Ok(hook)
+    }
+
+    fn cached(&self, digest: &Digest) -> Result<Option<Component>, SandboxError> {
+        let stored = self.cache.load(digest)?;
+        Ok(stored.and_then(|stored| self.deserialize(stored.artifact()).ok()))
+    }
+
+    fn compile(&self, digest: &Digest, bytes: &[u8]) -> Result<Component, SandboxError> {
+        inspect_hook(bytes)?;
+        let failed = |source| SandboxError::Compile { digest: digest.clone(), source };
+        let artifact = self.compiler.compile(bytes).map_err(failed)?;
         self.cache.store(digest, &artifact)?;
-        self.deserialize(&artifact).map_err(|error| SandboxError::Compile {
-            digest: digest.clone(),
-            source: crate::CompileError::Failed { reason: format!("{error:#}") },
-        })
+        self.deserialize(&artifact).map_err(|error| failed(CompileError::Failed { reason: format!("{error:#}") }))
+    }
+
+    /// Gives a component what it imports, and finds what it exports.
+    fn link(&self, digest: &Digest, component: &Component) -> Result<Hook, SandboxError> {
+        let outside = Inspection::of_compiled(component);
+        let contract = |error: wasmtime::Error| SandboxError::Contract { reason: format!("{error:#}") };
+        let mut linker = Linker::<CallState>::new(&self.engine);
+        FullHook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(contract)?;
+        if outside.kind()? == Imports::Wasi {
+            empty_world::add_to_linker(&mut linker, component).map_err(contract)?;
+        }
+        let prepared = linker.instantiate_pre(component).map_err(contract)?;
+        let exports =
+            Exports { backup: outside.exports_interface(BACKUP), topology: outside.exports_interface(TOPOLOGY) };
+        Hook::new(digest.clone(), prepared, exports, Arc::clone(&self.limits), self.ticker.clone()).map_err(contract)
     }
 
     fn deserialize(&self, artifact: &[u8]) -> wasmtime::Result<Component> {

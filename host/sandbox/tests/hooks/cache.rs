@@ -218,3 +218,43 @@ fn a_cache_that_cannot_be_made_is_named() {
     let error = sandbox.load(&hostile("harmless")).unwrap_err();
     assert!(matches!(&error, SandboxError::Disk(cause) if cause.to_string().contains("file")), "{error:?}");
 }
+
+/// Fails where a component is read although it was compiled before.
+#[test]
+fn a_known_component_is_read_only_to_be_compiled() {
+    let kept = Kept::new();
+    let component = hostile("harmless");
+    let digest = jecloud_model::ids::Digest::of(&component);
+    let read = || Ok::<_, SandboxError>(component.clone());
+    let not_read = || -> Result<Vec<u8>, SandboxError> { panic!("it was read") };
+    let sandbox = kept.sandbox();
+    sandbox.load_known(&digest, read).unwrap().describe().unwrap();
+    sandbox.load_known(&digest, not_read).unwrap().describe().unwrap();
+    kept.sandbox().load_known(&digest, not_read).unwrap().describe().unwrap();
+    assert_eq!(kept.compiled.0.load(Ordering::SeqCst), 1);
+}
+
+/// Fails without the comparison in `load_known`: a file under the name of one hook would run as another.
+#[test]
+fn a_known_component_has_the_digest_that_is_known() {
+    let kept = Kept::new();
+    let digest = jecloud_model::ids::Digest::of(&hostile("harmless"));
+    let other = || Ok::<_, SandboxError>(hostile("says-no"));
+    let error = kept.sandbox().load_known(&digest, other).unwrap_err();
+    assert!(matches!(error, SandboxError::OtherDigest { .. }), "{error}");
+    let missing = || Err(SandboxError::NotAComponent { reason: "there is none".to_owned() });
+    assert!(kept.sandbox().load_known(&digest, missing).unwrap_err().to_string().ends_with("there is none"));
+    assert_eq!(kept.compiled.0.load(Ordering::SeqCst), 0);
+}
+
+/// A sandbox compiles and verifies a hook once, however often it is loaded. Fails without the map of loaded hooks: the
+/// file is gone by then.
+#[test]
+fn a_loaded_hook_stays_in_memory() {
+    let kept = Kept::new();
+    let sandbox = kept.sandbox();
+    sandbox.load(&hostile("harmless")).unwrap();
+    std::fs::remove_dir_all(kept.path()).unwrap();
+    sandbox.load(&hostile("harmless")).unwrap().describe().unwrap();
+    assert_eq!(kept.compiled.0.load(Ordering::SeqCst), 1);
+}
