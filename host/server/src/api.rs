@@ -5,10 +5,11 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use jecloud_disk::lock;
 use jecloud_disk::log::{self, RotatingLog};
 use jecloud_disk::{durable, tree};
 use jecloud_launch::{Launch, User};
-use jecloud_model::app::{AppDocument, Outcome, Requested};
+use jecloud_model::app::{AppDocument, DeploymentState, Outcome, Requested};
 use jecloud_model::events::{Event, What};
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
 use jecloud_model::layout::ServerRoot;
@@ -245,8 +246,15 @@ pub fn spawn_roll_forward(server: &Server, place: &Place) -> Result<(), ServerEr
     Ok(())
 }
 
-/// How long `follow` is content with a deployment that nobody works on before it starts a roll-forward itself.
-const IDLE: Duration = Duration::from_secs(3);
+/// How long `follow` is content with a deployment that nobody works on before it starts a roll-forward itself: longer
+/// than one that was just spawned needs to begin.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// How much more patient it gets with each that it started: one that cannot begin is no better for being started often.
+const LESS_AND_LESS_OFTEN: u32 = 2;
+
+/// How patient it gets at the most.
+const LONGEST_IDLE: Duration = Duration::from_secs(10);
 
 /// Tells the events of a release from its beginning to its end. Returns the outcome.
 pub fn follow(
@@ -257,7 +265,9 @@ pub fn follow(
 ) -> Result<Outcome, ServerError> {
     let path = place.events(release);
     let mut told = 0;
-    let mut last_news = Instant::now();
+    let at_work = place.root.path().join("rollforward.pid");
+    let mut last_seen_at_work = Instant::now();
+    let mut patience = IDLE;
     loop {
         let outcome = place.document()?.outcome(release);
         let text = durable::read_text(&path)?.unwrap_or_default();
@@ -266,7 +276,6 @@ pub fn follow(
         let mut ended = false;
         for line in complete.lines().skip(told) {
             told += 1;
-            last_news = Instant::now();
             if let Ok(event) = serde_json::from_str::<Event>(line) {
                 ended |= event.what.is_end();
                 on_event(&event).map_err(|source| ServerError::Io { action: "tell what happens", source })?;
@@ -282,10 +291,15 @@ pub fn follow(
             }
             return Ok(outcome);
         }
-        if last_news.elapsed() > IDLE {
-            // Whoever worked on it may have died; if not, this one finds the lock taken and ends.
+        let nobody_works =
+            !matches!(outcome, Outcome::Pending { state: DeploymentState::Ready }) && lock::holder(&at_work)?.is_none();
+        if !nobody_works {
+            last_seen_at_work = Instant::now();
+        } else if last_seen_at_work.elapsed() > patience {
+            // Whoever worked on it has died.
             spawn_roll_forward(server, place)?;
-            last_news = Instant::now();
+            last_seen_at_work = Instant::now();
+            patience = LONGEST_IDLE.min(patience * LESS_AND_LESS_OFTEN);
         }
         tables::pause();
     }

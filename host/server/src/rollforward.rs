@@ -75,12 +75,7 @@ pub fn roll_forward(server: &Server, place: &Place, insist: bool) -> Result<Roll
             None => return Ok(Rolled::Busy),
         },
     };
-    // What writers that died left beside documents.
-    for directory in [place.root.path().to_owned(), place.root.versions()] {
-        if tree::exists(&directory)? {
-            jecloud_disk::temporary::sweep(&directory)?;
-        }
-    }
+    sweep(place)?;
     let mut settled = false;
     while !settled {
         settled = match turn(server, place) {
@@ -91,6 +86,21 @@ pub fn roll_forward(server: &Server, place: &Place, insist: bool) -> Result<Roll
     }
     drop(lock);
     Ok(Rolled::Settled)
+}
+
+/// Removes what writers that died left beside what they wrote.
+fn sweep(place: &Place) -> Result<(), ServerError> {
+    let newest = place.document()?.newest_release;
+    let mut directories = vec![place.root.path().to_owned(), place.root.versions(), place.root.release(newest)];
+    let services = place.root.path().join("services");
+    for service in tree::list(&services)? {
+        directories.push(services.join(&service).join("kept"));
+        directories.push(services.join(service));
+    }
+    for directory in directories {
+        jecloud_disk::temporary::sweep(&directory)?;
+    }
+    Ok(())
 }
 
 /// One look and what follows from it; whether nothing was left to do.
