@@ -76,6 +76,19 @@ pub(crate) fn several_servers_switch_together() {
         }
     }
     assert!(committed);
+    // Fails when events are reported again each time a server is followed: before the commit, and after it.
+    let mut told: Vec<_> = heard
+        .all()
+        .into_iter()
+        .filter_map(|progress| match progress {
+            Progress::Event { place, event, .. } => Some((place, format!("{:?}", event.what))),
+            _ => None,
+        })
+        .collect();
+    let events = told.len();
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), events);
     assert_eq!(cloud.roll(None, &mut ()).unwrap().end, End::Settled);
 }
 
@@ -114,10 +127,19 @@ pub(crate) fn a_server_that_was_away_catches_up() {
 }
 
 pub(crate) fn a_lost_race_is_told() {
+    // Fails without `lost_race`: it would be told only after some server had been told about the newer release.
     let cloud = TestCloud::new();
+    cloud.cut("app-1");
     let first = cloud.record("mine", 1, &[]).unwrap();
     let second = cloud.record("theirs", 1, &[]).unwrap();
+    let record = Change::RecordServer {
+        environment: production(),
+        server: "app-1".parse().unwrap(),
+        details: [("directory".to_owned(), cloud.server("app-1").to_string_lossy().into())].into_iter().collect(),
+    };
+    cloud.change(record);
     assert_eq!(cloud.roll(Some(first), &mut ()).unwrap().end, End::LostRace { newer: Some(second) });
+    cloud.mend("app-1");
     assert_eq!(cloud.roll(Some(second), &mut ()).unwrap().end, End::Serving);
     // It is lost as well when somebody deployed between looking and recording.
     let stale = cloud.environment().release(second).unwrap().release.clone();
