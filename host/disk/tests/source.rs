@@ -36,6 +36,12 @@ fn hidden_files_are_taken_and_git_is_not() {
     check(&[".env.example", ".git/HEAD", "a/.git=gitdir: elsewhere", "a/.x/b"], &[".env.example", "a/.x/b"]);
 }
 
+/// A change of the configuration is no new version. In a directory below, the names are an app's own.
+#[test]
+fn configuration_is_no_part_of_a_version() {
+    check(&["jecloud.toml", "jecloud.lock", "a", "sub/jecloud.toml"], &["a", "sub/jecloud.toml"]);
+}
+
 #[test]
 fn ignore_files_are_honoured_without_a_repository() {
     // Fails with `require_git`: without `.git`, everything is taken.

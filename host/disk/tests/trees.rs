@@ -146,6 +146,13 @@ fn looking() {
     tree::set_mode(&at("a/program"), 0o700).unwrap();
     assert_eq!(fs::metadata(at("a/program")).unwrap().permissions().mode() & 0o777, 0o700);
     tree::sync(dir.path()).unwrap();
+
+    assert_eq!(tree::stamp(&at("nothing")).unwrap(), None);
+    let stamp = || tree::stamp(&at("a/program")).unwrap();
+    let before = stamp();
+    assert!(before.is_some() && before == stamp());
+    durable::replace(&at("a/program"), b"#!/bin/sh", 0o700).unwrap();
+    assert_ne!(stamp(), before, "the same content in another file");
 }
 
 /// Fails when a file is opened by its whole path, and for the FIFO without O_NONBLOCK: it waits for ever.
