@@ -10,7 +10,6 @@ use jecloud_model::ids::{AppName, Digest, EnvironmentName, ProcessName, ReleaseN
 #[command(
     name = "jecloud",
     version,
-    about,
     propagate_version = false,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 done; 1 failed, the old version serves; 2 wrong usage or configuration;\n3 lost a race; 4 recorded but not reachable; 130 interrupted.\n\nJECLOUD_HOME is where everything is kept that runs on this machine."

@@ -3,9 +3,10 @@
 /// The beginning of the directory of every world.
 const WORLD: &str = "/tmp/jc-";
 
-/// Replaces what differs between two runs: times and durations, hashes (12 hexadecimal digits and more), versions of
-/// three numbers, ports, numbers of four digits and more (process ids), and the directory of the world. Columns are
-/// separated by one space, since their width depends on those; indentation stays, spaces at the ends of lines do not.
+/// Replaces what differs between two runs or two machines: times and durations, sizes, hashes (12 hexadecimal digits
+/// and more), versions of three numbers, ports, numbers of three digits and more (process ids) but for those after
+/// `status`, and the directory of the world. Columns are separated by one space, since their width depends on those;
+/// indentation stays, and so do lines that begin with `|`, which quote. Spaces at the ends of lines do not stay.
 pub fn normalise(text: &str) -> String {
     let lines: Vec<String> = text.lines().map(|line| columns(&replace(line))).collect();
     lines.join("\n").trim_end().to_owned()
@@ -14,6 +15,9 @@ pub fn normalise(text: &str) -> String {
 /// One space where there are several, but for the indentation.
 fn columns(line: &str) -> String {
     let indentation = line.len() - line.trim_start().len();
+    if line.trim_start().starts_with('|') {
+        return line.trim_end().to_owned();
+    }
     let words: Vec<&str> = line.split_whitespace().collect();
     format!("{}{}", if words.is_empty() { "" } else { &line[..indentation] }, words.join(" "))
 }
@@ -65,7 +69,7 @@ fn known(text: &str, before: &str) -> Option<(usize, &'static str)> {
         return None;
     }
     let (digits, after) = text.split_at(number);
-    if before.ends_with(':') && number >= 2 && !after.starts_with(char::is_alphanumeric) && !before.ends_with(" :") {
+    if before.ends_with(':') && number >= 4 && !after.starts_with(char::is_alphanumeric) {
         return Some((number, "[port]"));
     }
     if digits.matches('.').count() <= 1
@@ -75,12 +79,18 @@ fn known(text: &str, before: &str) -> Option<(usize, &'static str)> {
         if ["s", "ms", "min", "h", "d"].contains(&&after[1..=unit]) {
             return Some((number + 1 + unit, DURATION));
         }
+        if ["byte", "bytes", "kB", "MB"].contains(&&after[1..=unit]) {
+            return Some((number + 1 + unit, "[size]"));
+        }
     }
     if digits.matches('.').count() == 2 && !after.starts_with(char::is_alphanumeric) {
         return Some((number, "[version]"));
     }
-    (number >= 4 && digits.bytes().all(|b| b.is_ascii_digit()) && !after.starts_with(char::is_alphanumeric))
-        .then_some((number, "[n]"))
+    (number >= 3
+        && !before.ends_with("status ")
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && !after.starts_with(char::is_alphanumeric))
+    .then_some((number, "[n]"))
 }
 
 /// `2026-11-24T07:45:44.123Z`
@@ -116,14 +126,20 @@ mod tests {
             "| at Object.<anonymous> (/tmp/jc-aB3x/home/web.js:3:7)",
             "| at Object.<anonymous> ([world]/home/web.js:3:7)",
         );
-        check("process 4711 exited with status 1.", "process [n] exited with status 1.");
+        check("process 471 exited with status 127.", "process [n] exited with status 127.");
+        check("packed 2 files, 814 bytes into 1.0 kB: version", "packed 2 files, [size] into [size]: version");
     }
 
     #[test]
     fn what_is_the_same_in_every_run_stays() {
-        for text in
-            ["answered 500", "r12 web.1 127.0.0.1", "10 lines, 814 bytes, 1.0 kB", "jecloud.toml:3: a decade", "  - a"]
-        {
+        for text in [
+            "answers GET /up with status 500",
+            "r12 web.1 127.0.0.1",
+            "10 lines, 60 seconds",
+            "jecloud.toml:3:11: a decade",
+            "  - a",
+            "  |   |   ^^",
+        ] {
             assert_eq!(normalise(text), text);
         }
         assert_eq!(normalise("a \n\n b\n\n"), "a\n\n b");

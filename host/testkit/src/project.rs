@@ -99,6 +99,12 @@ impl Project {
         Typed { program: program.into(), ..self.typed(&[], args) }.run()
     }
 
+    /// Any other program with something on standard input.
+    #[track_caller]
+    pub fn run_reading(&self, input: &str, program: &str, args: &[&str]) -> Output {
+        Typed { program: program.into(), input: input.as_bytes().to_vec(), ..self.typed(&[], args) }.run()
+    }
+
     fn typed(&self, env: &[(&str, &str)], args: &[&str]) -> Typed {
         let mut all = self.world.environment();
         all.extend(env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));

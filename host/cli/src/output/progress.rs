@@ -80,7 +80,7 @@ impl Progress {
     pub(crate) fn failed(&mut self) {
         self.clear();
         if let (Some((title, _)), false) = (self.current.take(), self.quiet) {
-            say(&format!("  {} {title}", red("✗")));
+            say(&format!("  {} {title}\n", red("✗")));
         }
     }
 
