@@ -112,6 +112,10 @@ impl Front {
     fn begin(&mut self, starter: &Starter<'_>, now: Moment) -> Result<Running, String> {
         self.count += 1;
         let root = starter.root;
+        if !is_wished(starter.listen, &self.listeners) {
+            // Handed over by a front that was told something else.
+            self.listeners.clear();
+        }
         if self.output.is_none() {
             let sink = Sink::new(root.system_log(NAME), NAME);
             self.output = Some(Output::open(root, PIPE, None, sink).map_err(|error| error.to_string())?);
@@ -146,10 +150,17 @@ impl Front {
     fn adopt(&mut self, starter: &Starter<'_>, now: Moment) -> Option<Running> {
         let holder = lock::holder(&starter.root.pid_file(NAME)).ok()??;
         let pidfd = rustix::process::pidfd_open(pid_from(holder)?, PidfdFlags::empty()).ok()?;
-        watch(&pidfd, Watched::Front(self.count), starter.events).ok()?;
         if self.listeners.is_empty() {
-            self.listeners = listeners::of_process(holder);
+            let listeners = listeners::of_process(holder);
+            if !listeners.is_empty() && !is_wished(starter.listen, &listeners) {
+                // The next one waits for its lock, which it lets go as soon as it accepts nobody any more.
+                starter.journal.say(format!("the front (process {holder}) listens elsewhere than it is to"));
+                jecloud_launch::terminate(holder);
+                return None;
+            }
+            self.listeners = listeners;
         }
+        watch(&pidfd, Watched::Front(self.count), starter.events).ok()?;
         starter.journal.say(format!("the front is process {holder}, started by an earlier process manager"));
         Some(Running { pid: holder, child: None, since: now, stopping: None })
     }
@@ -195,6 +206,14 @@ impl Front {
         }
         Some(if now < kill_at { kill_at } else { now.plus(RETRY) })
     }
+}
+
+/// Whether sockets listen where they are to: anywhere, if nothing else is wished.
+fn is_wished(listen: Option<&[SocketAddr]>, listeners: &Listeners) -> bool {
+    listen.is_none_or(|wished| {
+        let addresses = listeners.iter().map(|(_, address)| address);
+        wished.len() == listeners.len() && addresses.zip(wished).all(|(address, wished)| address == wished)
+    })
 }
 
 /// Opens the sockets where they are wished, or where they were the last time.
