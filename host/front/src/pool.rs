@@ -156,3 +156,63 @@ fn store(backend: &Arc<Backend>, worker: usize, connection: Connection) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::backend::BackendKey;
+    use crate::connect::connect;
+
+    /// A backend with one idle connection, and the backend's end of it.
+    async fn pooled() -> (Arc<Backend>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let key = BackendKey {
+            app: "shop".parse().unwrap(),
+            environment: "production".parse().unwrap(),
+            id: "web.1@1".parse().unwrap(),
+            address: listener.local_addr().unwrap(),
+        };
+        let backend = Backend::new(key, 1);
+        let mut connection = connect(&backend, Duration::from_secs(5)).await.unwrap();
+        connection.sender.ready().await.unwrap();
+        give_back(&backend, 0, connection);
+        (backend, listener.accept().unwrap().0)
+    }
+
+    // The driver cannot have noticed the end: it shares the thread with this test, which does not yield.
+    //
+    // Fails without: `has_ended` in `take`.
+    #[tokio::test]
+    async fn a_connection_that_has_ended_is_not_used_for_what_cannot_be_repeated() {
+        let (backend, end) = pooled().await;
+        drop(end);
+        assert!(backend.pools.take(0, true).is_none());
+        let (backend, end) = pooled().await;
+        drop(end);
+        assert!(backend.pools.take(0, false).is_some(), "the driver has noticed: this test proves nothing");
+        let (backend, _end) = pooled().await;
+        assert!(backend.pools.take(0, true).is_some());
+        assert!(backend.pools.take(0, true).is_none());
+    }
+
+    // Fails without: `set_open` in `Backend::set_routed` (the connection is still there), `open` in `put` (it comes
+    // back after the end).
+    #[tokio::test]
+    async fn a_backend_without_a_route_keeps_no_connection() {
+        let (backend, mut end) = pooled().await;
+        backend.set_routed(false);
+        assert!(backend.pools.take(0, false).is_none());
+        let read = tokio::task::spawn_blocking(move || end.read(&mut [0; 1]));
+        assert_eq!(read.await.unwrap().unwrap(), 0);
+        let (backend, mut end) = pooled().await;
+        let in_use = backend.pools.take(0, false).unwrap();
+        backend.set_routed(false);
+        give_back(&backend, 0, in_use);
+        assert!(backend.pools.take(0, false).is_none());
+        let read = tokio::task::spawn_blocking(move || end.read(&mut [0; 1]));
+        assert_eq!(read.await.unwrap().unwrap(), 0);
+    }
+}

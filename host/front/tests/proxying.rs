@@ -259,7 +259,8 @@ async fn a_client_that_goes_away_ends_its_request() {
     // While it waits for the answer.
     let mut waiting = Client::connect(front.address).await;
     let pending = tokio::spawn(async move { waiting.send(get("/held")).await.map(|_| ()) });
-    wait_for("the request", async || root.in_flight(app.address).await == 1).await;
+    wait_for("the request", async || app.seen().len() == 1).await;
+    assert_eq!(root.in_flight(app.address).await, 1);
     pending.abort();
     wait_for("the app to notice", async || app.abandoned() == 1).await;
     // In the middle of the answer.
