@@ -15,7 +15,7 @@ const INCOMPRESSIBLE_EVERY: usize = 10;
 /// Files in a directory.
 const DIRECTORY_FILES: usize = 100;
 
-/// Words of source text. How often each comes follows from [`Text::word`]: a few often, most seldom.
+/// Words of source text. How often each comes follows from [`text`]: a few often, most seldom.
 const WORDS: [&str; 48] = [
     "const",
     "return",
