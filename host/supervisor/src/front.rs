@@ -7,7 +7,7 @@ use std::time::Duration;
 use jecloud_disk::{DiskError, durable, lock};
 use jecloud_launch::{Child, Launch, Signal, pid_from};
 use jecloud_model::layout::ServerRoot;
-use jecloud_model::supervise::{Moment, STEADY, back_off};
+use jecloud_model::supervise::{Moment, STEADY};
 use rustix::process::PidfdFlags;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,11 @@ const NAME: &str = "front";
 /// The name of its pipe.
 const PIPE: &str = "front.out";
 
-/// When it cannot be started at all.
+/// How much longer each start in a row waits after the first, which is at once. Every app of the machine waits for the
+/// front, so it is more eager than an app: ten failures cost a second.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// When it cannot be started at all, and the longest wait.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// From SIGTERM to SIGKILL when everything is to end.
@@ -183,7 +187,7 @@ impl Front {
             self.failures = 0;
         }
         self.failures += 1;
-        self.state = State::Down { due: now.plus(back_off(self.failures)) };
+        self.state = State::Down { due: now.plus(RETRY.min(PAUSE * (self.failures - 1))) };
     }
 
     /// Ends it. Returns when to look again; none when it is gone.
