@@ -1,9 +1,5 @@
 //! Variables, environments and apps side by side, and commands among them.
 
-#![expect(clippy::disallowed_methods, reason = "whether a directory is still the same one is seen on the disk")]
-
-use std::os::unix::fs::MetadataExt as _;
-
 use jecloud_testkit::get;
 
 use crate::{answers, app, serves, world};
@@ -42,31 +38,6 @@ fn variables_are_a_new_release_of_the_same_version() {
     project.jecloud(&["env", "set", "COLOUR"]).code(2).says("is not NAME=VALUE");
     project.jecloud(&["env", "set", "PORT=80"]).code(2).says("PORT");
     project.jecloud(&["env", "set", "1A=x"]).code(2).says("1A");
-}
-
-/// A new release of the version that serves is not prepared in the directory from which it serves: fails where what was
-/// installed is taken away and put back under running processes, which load modules when they need them.
-#[test]
-fn what_serves_is_not_touched_by_a_new_release_of_the_same_version() {
-    let world = world();
-    let project = app(&world, "app", "good");
-    let (package, lock) = (
-        r#"{"name": "app", "version": "1.0.0", "dependencies": {"lib": "file:lib"}, "scripts": {"start": "node server.js"}}"#,
-        r#"{"name": "app", "version": "1.0.0", "lockfileVersion": 3, "requires": true, "packages": {
-            "": {"name": "app", "version": "1.0.0", "dependencies": {"lib": "file:lib"}},
-            "lib": {"version": "1.0.0"},
-            "node_modules/lib": {"resolved": "lib", "link": true}}}"#,
-    );
-    project.write("package.json", package);
-    project.write("package-lock.json", lock);
-    project.write("lib/package.json", r#"{"name": "lib", "version": "1.0.0"}"#);
-    project.jecloud(&["deploy"]).ok();
-    let version = project.status()["current_version"].as_str().expect("a version").to_owned();
-    let installed = crate::production(&project).join("source/versions").join(version).join("node_modules");
-    let inode = || std::fs::metadata(&installed).map(|found| found.ino()).expect("what was installed");
-    let before = inode();
-    project.jecloud(&["env", "set", "COLOUR=blue"]).ok();
-    assert_eq!(inode(), before, "{} is another directory", installed.display());
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! An app with dependencies from the registry and a worker.
 
-use crate::{commands_of, world};
+#![expect(clippy::disallowed_methods, reason = "whether a directory is still the same one is seen on the disk")]
+
+use std::os::unix::fs::MetadataExt as _;
+
+use crate::{commands_of, production, world};
 
 /// Fails without the `once` key of the installation (it would run at every deployment), and without the lock file in
 /// that key (it would never run again).
@@ -8,7 +12,7 @@ use crate::{commands_of, world};
 fn dependencies_are_installed_again_only_when_the_lock_file_changes() {
     let world = world();
     let project = world.copy_example("express-worker");
-    let is_installation = |title: &String| title.contains("npm ci");
+    let is_installation = |title: &String| title.contains("install dependencies");
 
     project.jecloud(&["deploy"]).ok().says("started: web.1 worker.1");
     assert_eq!(project.get(), (200, "Hello from Express in production\n".to_owned()));
@@ -29,4 +33,19 @@ fn dependencies_are_installed_again_only_when_the_lock_file_changes() {
     let changed_lock = commands_of(&project, 3);
     assert!(changed_lock.iter().any(is_installation), "{changed_lock:?}");
     assert_eq!(project.get().1, "Greetings from Express in production\n");
+}
+
+/// A new release of the version that serves is not prepared under running processes, which load modules when they need
+/// them: fails where what was installed is taken away and put back.
+#[test]
+fn what_serves_is_not_touched_by_a_new_release_of_the_same_version() {
+    let world = world();
+    let project = world.copy_example("express-worker");
+    project.jecloud(&["deploy"]).ok();
+    let version = project.status()["current_version"].as_str().expect("a version").to_owned();
+    let installed = production(&project).join("source/versions").join(version).join("node_modules/express");
+    let inode = || std::fs::metadata(&installed).map(|found| found.ino()).expect("what was installed");
+    let before = inode();
+    project.jecloud(&["env", "set", "COLOUR=blue"]).ok();
+    assert_eq!(inode(), before, "{} is another directory", installed.display());
 }
