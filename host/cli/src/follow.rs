@@ -34,7 +34,9 @@ impl<'a> Watcher<'a> {
             What::Entered { state } => self.progress.begin(in_progress(state)),
             What::Finished { state, detail, took_ms } => {
                 let text = done(state, &detail);
-                if !text.is_empty() {
+                if text.is_empty() {
+                    self.progress.over();
+                } else {
                     self.progress.done_after(&text, Some(Duration::from_millis(took_ms)));
                 }
             }
@@ -45,7 +47,7 @@ impl<'a> Watcher<'a> {
             }
             What::Note { text } => self.progress.note(&text),
             What::Failed { .. } => self.progress.failed(),
-            What::Serving | What::Aborted => {}
+            What::Serving | What::Aborted => self.progress.over(),
         }
     }
 }

@@ -22,7 +22,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// How long what was killed may take to be gone.
 const END: Duration = Duration::from_secs(20);
 
-/// A hermetic place: a `JECLOUD_HOME`, a `HOME` and projects of its own, and an environment with nothing of the test's.
+/// A hermetic place: a `JECLOUD_HOME`, a `HOME` and projects of its own, and an environment with nothing of the test's
+/// but how the world outside is reached.
 ///
 /// When the last clone and the last [`Project`] are dropped, everything that runs for it is ended and its directory is
 /// removed; with `JECLOUD_KEEP=1` the directory of a test that failed stays, and its path is printed.
@@ -181,10 +182,17 @@ impl World {
     }
 }
 
+/// How the world outside is reached, where a machine has to be told: all that is taken over from the test's environment.
+const WAY_OUT: [&str; 8] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+
 /// What every command gets.
 pub(crate) fn base_environment(home: &Path) -> BTreeMap<String, String> {
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    BTreeMap::from([variable("PATH", PATH), variable("HOME", &home.display().to_string()), variable("LANG", "C.UTF-8")])
+    let mut env: BTreeMap<_, _> =
+        WAY_OUT.iter().filter_map(|name| Some(variable(name, &std::env::var(name).ok()?))).collect();
+    env.extend([variable("PATH", PATH), variable("HOME", &home.display().to_string()), variable("LANG", "C.UTF-8")]);
+    env
 }
 
 impl Drop for Inner {

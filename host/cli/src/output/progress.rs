@@ -76,6 +76,12 @@ impl Progress {
         }
     }
 
+    /// The step that goes on is over, and not worth a line.
+    pub(crate) fn over(&mut self) {
+        self.clear();
+        self.current = None;
+    }
+
     /// The step that goes on has failed.
     pub(crate) fn failed(&mut self) {
         self.clear();

@@ -3,7 +3,7 @@
 use jecloud_testkit::normalise;
 use serde_json::{Value, json};
 
-use crate::{steps, world};
+use crate::{app, steps, world};
 
 #[test]
 fn the_first_command_ends_with_a_url_that_curl_can_read() {
@@ -114,4 +114,59 @@ fn the_app_is_found_from_where_people_are() {
     let below = project.jecloud(&["-C", "lib", "status"]).ok().stdout;
     assert_eq!(status.lines().next(), below.lines().next());
     world.jecloud(&["-C", &directory, "ps"]).ok().says("web.1@1");
+}
+
+/// What is on the screen of a terminal in the end, without styles.
+fn screen(written: &str) -> String {
+    let mut lines = vec![Vec::new()];
+    let mut column = 0;
+    let mut rest = written.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\r' => column = 0,
+            '\n' => lines.push(Vec::new()),
+            '\x1b' => {
+                let end = rest.as_str().find(|c: char| c.is_ascii_alphabetic()).expect("the end of a sequence");
+                if &rest.as_str()[..=end] == "[2K" {
+                    lines.last_mut().expect("a line").clear();
+                }
+                rest = rest.as_str()[end + 1..].chars();
+            }
+            c => {
+                let line: &mut Vec<char> = lines.last_mut().expect("a line");
+                line.resize(line.len().max(column + 1), ' ');
+                line[column] = c;
+                column += 1;
+            }
+        }
+    }
+    lines.iter().map(|line| line.iter().collect::<String>()).collect::<Vec<_>>().join("\n")
+}
+
+/// On a terminal there is motion, and nothing of it is left in the end. Fails where the last step is not cleared before
+/// the result is written.
+#[test]
+fn on_a_terminal_the_same_is_left_on_the_screen() {
+    assert_eq!(screen("ab\r\x1b[2Kc\r\n\x1b[1mde\x1b[0m\rx"), "c\nxe");
+    let world = world();
+    let project = app(&world, "app", "good");
+    let deploy = format!("TERM=xterm {} deploy", world.jecloud_path().display());
+    let written = project.run_reading("", "script", &["-qec", &deploy, "/dev/null"]).ok().stdout;
+    assert!(written.contains("\x1b[2K"), "there is no motion: {written:?}");
+    insta::assert_snapshot!(steps(&screen(&written)), @"
+    Deploying app to production on this machine
+
+      ✓ packed 2 files, [size] into [size]: version [hash] [time]
+      ✓ recorded release r1 of production [time]
+      ✓ set up this machine [time]
+      ✓ extracted sources [time]
+      ✓ packages: […]
+      ✓ prepared: 1 process [time]
+      ✓ started: web.1 [time]
+      ✓ switched [time]
+        wrote jecloud.lock: commit it, so that every deployment uses the same versions
+
+    Finished in [time]: r1 ([hash]) serves.
+    http://app.localhost:[port]
+    ");
 }
