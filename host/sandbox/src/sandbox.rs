@@ -121,7 +121,7 @@ impl Sandbox {
         // Not under the lock: compiling takes its time, and two that do the same come to the same.
         let hook = match self.cached(digest)? {
             Some(component) => self.link(digest, &component)?,
-            None => self.link(digest, &self.compile(digest, &*bytes()?)?)?,
+            None => self.link(digest, &self.compile(digest, &bytes()?)?)?,
         };
         loaded().insert(digest.clone(), hook.clone());
         Ok(hook)
