@@ -83,7 +83,9 @@ const MEASURES: [Measure; 6] = [
 ///
 /// When something cannot be built, installed or run; not when a goal is not met.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
-    let measures = chosen(arguments)?;
+    let is_built = arguments.contains(&"--no-build");
+    let arguments: Vec<&str> = arguments.iter().copied().filter(|&argument| argument != "--no-build").collect();
+    let measures = chosen(&arguments)?;
     let root = workspace_root()?;
     let mut needed: Vec<Program> = measures.iter().flat_map(|(_, programs, _)| programs.iter().copied()).collect();
     needed.dedup();
@@ -94,7 +96,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("cannot watch for signals")?;
     }
-    let artifacts = Artifacts::build(&root)?;
+    let artifacts = if is_built { Artifacts::built(&root)? } else { Artifacts::build(&root)? };
     let facts = facts::of_this_machine(&root, &needed);
     eprintln!("{facts}");
     let bench = Bench { root, artifacts, scratch: Scratch::new()?, interrupted };

@@ -19,6 +19,7 @@ tasks:
   lint           formatting, clippy and documentation; takes --quick and -p too
   bench          measure JeCloud against its peers, and print one table
   bench --only NAME  only this: redeploy, pack, hook, front, memory or version (repeatable)
+  bench --no-build   measure what was built last
   hooks          build the hook components into hooks/dist
   hooks --check  fail where hooks/dist is not what its sources make";
 

@@ -46,6 +46,33 @@ impl Artifacts {
     }
 }
 
+impl Artifacts {
+    /// Those that were built last, whatever has changed since.
+    ///
+    /// # Errors
+    ///
+    /// When cargo does not say where it puts them, or one of them is not there.
+    pub(super) fn built(root: &Path) -> Result<Self> {
+        let output =
+            cargo(root, &["metadata", "--no-deps", "--format-version=1"]).output().context("cannot start cargo")?;
+        let metadata: serde_json::Value =
+            serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")?;
+        let target = metadata["target_directory"].as_str().context("cargo metadata has no target directory")?;
+        let release = Path::new(target).join("release");
+        let program = |name: &str| {
+            let path = release.join(name);
+            ensure!(path.is_file(), "{} was not built yet: leave out --no-build", path.display());
+            Ok(path)
+        };
+        Ok(Self {
+            jecloud: program("jecloud")?,
+            front: program("jecloud-front")?,
+            pack: program("examples/pack")?,
+            call: program("examples/call")?,
+        })
+    }
+}
+
 /// Where a program is, by what cargo says, a JSON object a line.
 fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     messages.lines().find_map(|line| {
