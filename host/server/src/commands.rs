@@ -111,7 +111,7 @@ impl Runner<'_> {
 
     fn run(&self, command: &Command) -> Result<CommandResult, ServerError> {
         let line = format!("{} {}", command.id, command.title);
-        let argv = self.filling.texts(&line, &command.argv)?;
+        let argv = self.filling.argv(&line, &command.argv)?;
         let Some((program, arguments)) = argv.split_first() else {
             return Err(Failure::because(format!("{line}: there is no program to run")).into());
         };
@@ -119,7 +119,8 @@ impl Runner<'_> {
             "" => self.filling.source.display().to_string(),
             template => self.filling.text(&line, template)?,
         };
-        let mut env = self.env_before.clone();
+        let mut env = way_out();
+        env.extend(self.env_before.clone());
         env.extend(self.filling.environment(&line, &command.env)?);
         env.extend(self.env_after.clone());
         let user = match command.run_as {
@@ -165,6 +166,24 @@ impl Runner<'_> {
         let details = lines[lines.len().saturating_sub(SHOWN_LINES)..].iter().map(|line| (*line).to_owned()).collect();
         Failure::because(format!("{}: {program} {what}", command.title)).details(details)
     }
+}
+
+/// The variables of this process that say how to reach the world outside, as templates: commands fetch things, and a
+/// server behind a proxy, or with a certificate authority of its own, has no other way to tell them.
+fn way_out() -> BTreeMap<String, String> {
+    const NAMES: [&str; 9] = [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "ALL_PROXY",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+    ];
+    let set = |name: &str| Some((name.to_owned(), jecloud_model::template::escape(&std::env::var(name).ok()?)));
+    NAMES.into_iter().filter_map(set).collect()
 }
 
 /// The name under which the products of a `once` key are kept: any text is a key, not any text is a file name.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jecloud_launch::{DEFAULT_PATH, find_program};
 use jecloud_model::app::Failure;
 use jecloud_model::ids::{AppName, EnvironmentName, InstanceId, ServiceName, VersionId};
 use jecloud_model::template::{Placeholder, Template};
@@ -65,6 +66,22 @@ impl Filling<'_> {
     /// Several texts.
     pub(crate) fn texts(&self, line: &str, templates: &[String]) -> Result<Vec<String>, ServerError> {
         templates.iter().map(|template| self.text(line, template)).collect()
+    }
+
+    /// An argv. A program that is named, rather than given by its path, is the system's own: what an app has installed
+    /// beside its sources, and put first into PATH, cannot take the place of what was granted.
+    pub(crate) fn argv(&self, line: &str, templates: &[String]) -> Result<Vec<String>, ServerError> {
+        let mut argv = self.texts(line, templates)?;
+        if let Some(program) = argv.first_mut().filter(|program| !program.contains('/')) {
+            let found = find_program(&*program, DEFAULT_PATH).ok_or_else(|| {
+                ServerError::from(
+                    Failure::because(format!("{line}: there is no program {program} on this machine"))
+                        .hint(format!("It was looked for in {DEFAULT_PATH}.")),
+                )
+            })?;
+            *program = found.display().to_string();
+        }
+        Ok(argv)
     }
 
     /// Values of an environment, in which only secrets are left.

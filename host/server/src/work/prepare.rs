@@ -195,11 +195,11 @@ fn spec(
         template => filling.text(&line, template)?,
     };
     let health = match &process.health {
-        Health::Command(argv) => Health::Command(filling.texts(&line, argv)?),
+        Health::Command(argv) => Health::Command(filling.argv(&line, argv)?),
         other => other.clone(),
     };
     Ok(ProcessSpec {
-        argv: filling.texts(&line, &process.argv)?,
+        argv: filling.argv(&line, &process.argv)?,
         id: id.clone(),
         service: service.clone(),
         version: release.version.clone(),
