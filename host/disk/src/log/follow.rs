@@ -195,3 +195,27 @@ mod wait {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::RotatingLog;
+
+    /// Between the look that finds nothing more in a file and the look for the next file, lines are written to the
+    /// first and it is rotated. Fails without reading it once more: `two` is lost.
+    #[test]
+    fn what_is_written_just_before_a_rotation_is_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        let mut log = RotatingLog::open(&path, 8, 3).unwrap();
+        log.append_line("one").unwrap();
+        let mut follow = Follow::from_end(&path).unwrap();
+        assert_eq!(follow.read().unwrap(), 0);
+        log.append_line("two").unwrap();
+        log.append_line("three").unwrap();
+        assert!(follow.next_file().unwrap());
+        let mut lines = follow.take_lines();
+        lines.extend(follow.lines().unwrap());
+        assert_eq!(lines, ["two", "three"]);
+    }
+}
