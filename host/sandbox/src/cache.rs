@@ -8,7 +8,7 @@
 //! A file holds the code (32 bytes), then what the compiler made. The code covers the component's digest and the
 //! engine too, so that a file cannot stand in for another one.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -130,7 +130,7 @@ impl Cache {
 /// The bytes of a file that belongs to us and that nobody else can open; none for every other file, and where there is
 /// none. What is checked is the open file, not the name.
 fn read_private(path: &Path, max_bytes: usize) -> Result<Option<Vec<u8>>, SandboxError> {
-    let Some(file) = durable::open(path)? else { return Ok(None) };
+    let Some(mut file) = durable::open(path)? else { return Ok(None) };
     let unusable = |reason: String| SandboxError::Cache { path: path.display().to_string(), reason };
     let found = fstat(&file).map_err(|error| unusable(error.to_string()))?;
     let is_ours = found.st_uid == geteuid().as_raw()
@@ -140,9 +140,13 @@ fn read_private(path: &Path, max_bytes: usize) -> Result<Option<Vec<u8>>, Sandbo
     if !is_ours || size > max_bytes {
         return Ok(None);
     }
-    let mut bytes = Vec::with_capacity(size);
-    file.take(max_bytes as u64 + 1).read_to_end(&mut bytes).map_err(|error| unusable(error.to_string()))?;
-    Ok((bytes.len() <= max_bytes).then_some(bytes))
+    // One read of the size that it has now: what does not fit that any more fails the verification.
+    let mut bytes = vec![0; size];
+    match file.read_exact(&mut bytes) {
+        Ok(()) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(unusable(error.to_string())),
+    }
 }
 
 #[cfg(test)]
