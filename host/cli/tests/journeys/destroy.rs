@@ -5,7 +5,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::{answers, app, world};
+use jecloud_testkit::eventually;
+
+use crate::{SOON, answers, app, world};
 
 /// All files below a directory.
 fn files(directory: &Path) -> BTreeSet<PathBuf> {
@@ -47,7 +49,8 @@ fn destroy_asks_for_the_name_and_removes_exactly_its_own() {
     on_terminal("one\n").ok().says("all its versions and all the data").says("Destroyed staging of one.");
 
     assert!(!world.server().join("one/staging").exists());
-    assert_eq!(world.get(&url).0, 404);
+    // The front learns of it a moment later.
+    eventually(SOON, "nothing answers for staging", || (world.get(&url).0 == 404).then_some(()));
     one.jecloud(&["status"]).ok().does_not_say("staging");
     one.jecloud(&["destroy", "-e", "staging", "-y"]).code(1).says("one is not deployed to staging");
     assert_eq!(others.iter().map(|path| files(path)).collect::<Vec<_>>(), before, "the others are untouched");

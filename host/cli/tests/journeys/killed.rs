@@ -1,6 +1,6 @@
 //! SIGKILL for everything that runs.
 
-use jecloud_testkit::{Project, eventually, get, is_alive, kill};
+use jecloud_testkit::{Project, World, eventually, get, is_alive, kill};
 
 use crate::{SOON, app, world};
 
@@ -11,6 +11,12 @@ fn answers_again(project: &Project, url: &str) {
         (response.status == 200 && response.body == "good").then_some(())
     });
     project.jecloud(&["ps"]).ok().says("running");
+}
+
+/// The process of this name. A deployment does not wait for the front: its sockets are open before it runs.
+#[track_caller]
+fn pid_of(world: &World, who: &str) -> u32 {
+    eventually(SOON, &format!("{who} runs"), || world.pid_of(who))
 }
 
 #[test]
@@ -38,7 +44,7 @@ fn the_process_manager_and_the_front_come_back_and_the_app_never_notices() {
     project.jecloud(&["deploy"]).ok();
     let (url, app) = (project.url(), project.pid("web.1"));
     for who in ["supervisor", "front", "supervisor"] {
-        let old = world.pid_of(who).unwrap_or_else(|| panic!("{who} runs"));
+        let old = pid_of(&world, who);
         kill(old);
         eventually(SOON, &format!("{who} comes back"), || world.pid_of(who).filter(|new| *new != old));
         answers_again(&project, &url);
@@ -56,7 +62,7 @@ fn when_both_are_killed_at_once_the_next_command_brings_everything_back() {
     let project = app(&world, "app", "good");
     project.jecloud(&["deploy"]).ok();
     let (url, app) = (project.url(), project.pid("web.1"));
-    let both = ["supervisor", "front"].map(|who| world.pid_of(who).unwrap_or_else(|| panic!("{who} runs")));
+    let both = ["supervisor", "front"].map(|who| pid_of(&world, who));
     // Stopped first, so that none of them has the time to bring the other one back.
     for signal in ["-STOP", "-KILL"] {
         world.run("kill", &[signal, &both[0].to_string(), &both[1].to_string()]).ok();
