@@ -31,6 +31,24 @@ pub struct ServerDocument {
     pub more: std::collections::BTreeMap<String, serde_json::Value>,
 }
 
+impl ServerDocument {
+    /// As whom apps run; none where that is whoever JeCloud is.
+    ///
+    /// # Errors
+    ///
+    /// Where JeCloud is root and the user does not exist: then nothing runs, rather than as root.
+    pub fn app_user(&self, root: &ServerRoot) -> Result<Option<User>, ServerError> {
+        let Some(name) = self.app_user.as_deref().filter(|_| jecloud_launch::is_root()) else { return Ok(None) };
+        let missing = || {
+            ServerError::Request(format!(
+                "the user {name} of {} does not exist on this machine; `jecloud update-server init` makes it",
+                root.server_document().display()
+            ))
+        };
+        User::lookup(name).ok_or_else(missing).map(Some)
+    }
+}
+
 /// Everything that a roll-forward works with.
 pub struct Server {
     /// Where everything lies.
@@ -46,16 +64,7 @@ pub struct Server {
 impl Server {
     /// Opens the server below `root`, which [`crate::init`] has made.
     pub fn open(root: ServerRoot, exe: PathBuf, sandbox: Sandbox) -> Result<Self, ServerError> {
-        let document = document(&root)?;
-        let app_user = match &document.app_user {
-            Some(name) if jecloud_launch::is_root() => Some(User::lookup(name).ok_or_else(|| {
-                ServerError::Request(format!(
-                    "the user {name} of {} does not exist on this machine; `jecloud update-server init` makes it",
-                    root.server_document().display()
-                ))
-            })?),
-            _ => None,
-        };
+        let app_user = document(&root)?.app_user(&root)?;
         Ok(Self { root, exe, sandbox, app_user })
     }
 
@@ -73,4 +82,19 @@ impl Server {
 /// `sys/server.json`; an empty one where there is none.
 pub fn document(root: &ServerRoot) -> Result<ServerDocument, ServerError> {
     Ok(durable::read_json(&root.server_document())?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails when a user that does not exist is taken for none: apps would run as root.
+    #[test]
+    fn a_missing_user_is_never_root() {
+        let root = ServerRoot::new("/nowhere");
+        let with = |name: Option<&str>| ServerDocument { app_user: name.map(str::to_owned), ..Default::default() };
+        assert!(with(None).app_user(&root).is_ok_and(|user| user.is_none()));
+        let missing = with(Some("no-such-user-anywhere")).app_user(&root);
+        assert_eq!(missing.is_err(), jecloud_launch::is_root());
+    }
 }

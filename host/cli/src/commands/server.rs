@@ -182,9 +182,8 @@ pub(crate) fn pins(
 pub(crate) fn supervisor(root: PathBuf) -> Result<(), Failure> {
     let root = ServerRoot::new(root);
     let document = jecloud_server::document(&root)?;
-    let app_user = document.app_user.as_deref().filter(|_| jecloud_launch::is_root());
     let settings = jecloud_supervisor::Settings {
-        app_user: app_user.and_then(jecloud_launch::User::lookup),
+        app_user: document.app_user(&root)?,
         listen: document.listen,
         ..jecloud_supervisor::Settings::default()
     };
