@@ -38,6 +38,7 @@ use jecloud_model::layout::ServerRoot;
 
 pub use listen::{ListenError, inherited};
 pub use server::serve;
+pub use worker::Settings;
 
 /// Why the front cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +76,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///
 /// [`Error`]; none of them occurs once it serves.
 pub fn run(root: ServerRoot, listeners: Vec<std::net::TcpListener>) -> Result<()> {
-    serve(&root, listeners, async {
+    serve(&root, listeners, Settings::default(), async {
         use tokio::signal::unix::{SignalKind, signal};
         let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
         else {

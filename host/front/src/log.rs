@@ -64,3 +64,27 @@ impl Inner {
         let _ = self.file.append_line(&format!("{now} {text}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Fails without: the count of lines (200 are written).
+    #[test]
+    fn what_fails_for_every_request_does_not_fill_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = ServerRoot::new(directory.path());
+        let log = Log::open(&root).unwrap();
+        for number in 0..200 {
+            log.line(&format!("failure {number}"));
+        }
+        // Not yet: the period has not ended.
+        let text = durable::read_text(&root.system_log("front")).unwrap().unwrap();
+        assert_eq!(text.lines().count(), 50);
+        log.0.lock().unwrap().begin -= PERIOD;
+        log.line("later");
+        let text = durable::read_text(&root.system_log("front")).unwrap().unwrap();
+        let last: Vec<&str> = text.lines().skip(50).map(|line| line.split_once(' ').unwrap().1).collect();
+        assert_eq!(last, ["150 more lines in 10s were left out", "later"]);
+    }
+}

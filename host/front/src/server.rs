@@ -17,7 +17,7 @@ use crate::control::{self, Answer, Command, SOCKET, SocketDirectory};
 use crate::load::TableStore;
 use crate::log::Log;
 use crate::router::Router;
-use crate::worker::{Phase, Worker};
+use crate::worker::{Phase, Settings, Worker};
 use crate::{Error, Result, listen};
 
 /// Threads that serve connections: one per core, and never more than this, because each costs memory.
@@ -47,7 +47,12 @@ const LONGEST_COMMAND: u64 = 4096;
 /// # Errors
 ///
 /// [`Error`]; none of them occurs once it serves.
-pub fn serve(root: &ServerRoot, listeners: Vec<TcpListener>, stop: impl Future<Output = ()>) -> Result<()> {
+pub fn serve(
+    root: &ServerRoot,
+    listeners: Vec<TcpListener>,
+    settings: Settings,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
     let lock_path = root.pid_file("front");
     for directory in [Some(root.run().as_path()), lock_path.parent()].into_iter().flatten() {
         durable::create_dirs(directory, 0o700).map_err(Error::Disk)?;
@@ -55,7 +60,7 @@ pub fn serve(root: &ServerRoot, listeners: Vec<TcpListener>, stop: impl Future<O
     let lock = Lock::acquire(&lock_path, Instant::now() + LOCK_PATIENCE).map_err(Error::Disk)?;
     let log = Arc::new(Log::open(root).map_err(Error::Disk)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
-    let result = runtime.block_on(Front::begin(root, listeners, lock, &log)?.run(stop));
+    let result = runtime.block_on(Front::begin(root, listeners, lock, &log)?.run(settings, stop));
     if let Err(error) = &result {
         log.line(&format!("failed: {}", crate::proxy::chain(error)));
     }
@@ -99,7 +104,7 @@ impl Front {
         })
     }
 
-    async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
+    async fn run(self, settings: Settings, stop: impl Future<Output = ()>) -> Result<()> {
         let Self { root, listeners, lock, log, router, tables } = self;
         let socket_path = root.run().join(SOCKET);
         let socket_error = |source| Error::Socket { path: socket_path.clone(), source };
@@ -108,7 +113,7 @@ impl Front {
         let directory = SocketDirectory::open(&root.run()).map_err(socket_error)?;
         let socket = control::bind(&directory).and_then(UnixListener::from_std).map_err(socket_error)?;
 
-        let threads = Threads::start(&router, &listeners, &log)?;
+        let threads = Threads::start(&router, &listeners, &log, settings)?;
         let addresses: Vec<String> =
             listeners.iter().filter_map(|l| l.local_addr().ok()).map(|a| a.to_string()).collect();
         drop(listeners);
@@ -135,7 +140,7 @@ impl Front {
 }
 
 impl Threads {
-    fn start(router: &Arc<Router>, listeners: &[TcpListener], log: &Arc<Log>) -> Result<Self> {
+    fn start(router: &Arc<Router>, listeners: &[TcpListener], log: &Arc<Log>, settings: Settings) -> Result<Self> {
         let (phase, _) = watch::channel(Phase::Serving);
         let (peers, receivers): (Vec<Peer>, Vec<_>) = (0..router.workers())
             .map(|number| {
@@ -154,7 +159,7 @@ impl Threads {
                 let own = |listener: &TcpListener| accept::register(listener.try_clone()?);
                 listeners.iter().map(own).collect::<std::io::Result<_>>().map_err(Error::Listener)?
             };
-            let running = Arc::clone(worker).run(listeners, Arc::clone(&peers), receiver, phase.subscribe());
+            let running = Arc::clone(worker).run(listeners, Arc::clone(&peers), receiver, phase.subscribe(), settings);
             let handle = std::thread::Builder::new()
                 .name(format!("front-{}", worker.number))
                 .stack_size(WORKER_STACK)

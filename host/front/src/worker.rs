@@ -22,12 +22,22 @@ use crate::log::Log;
 use crate::proxy;
 use crate::router::Router;
 
-/// How long requests in flight may still take when the front is told to stop.
-pub(crate) const GRACE: Duration = Duration::from_secs(30);
+/// What can be chosen. The defaults are meant for servers; tests have less time.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long a client may take to send a request's header fields, from when the connection was opened or the
+    /// previous response was complete. So it is also how long an idle connection is kept. 75 s, as nginx keeps them.
+    pub header_limit: Duration,
+    /// How long requests in flight may still take when the front is told to stop. 30 s, as a process that is replaced
+    /// has.
+    pub grace: Duration,
+}
 
-/// How long a client may take to send a request's header fields, from when the connection was opened or the previous
-/// response was complete. So it is also how long an idle connection is kept: nginx keeps them for as long.
-const HEADER_LIMIT: Duration = Duration::from_secs(75);
+impl Default for Settings {
+    fn default() -> Self {
+        Self { header_limit: Duration::from_secs(75), grace: Duration::from_secs(30) }
+    }
+}
 
 /// Header fields of a request. hyper answers 431 to more.
 const MOST_HEADERS: usize = 100;
@@ -116,7 +126,7 @@ impl Worker {
         Accepted { stream, peer, counted: Counted(Arc::clone(self)) }
     }
 
-    /// Accepts and serves until [`Phase::Closing`], then waits for the connections to end, [`GRACE`] at most. Upgraded
+    /// Accepts and serves until [`Phase::Closing`], then waits for the connections to end, for a while. Upgraded
     /// connections do not count there: nothing tells when they end by themselves.
     pub(crate) async fn run(
         self: Arc<Self>,
@@ -124,8 +134,10 @@ impl Worker {
         peers: Arc<[Peer]>,
         mut handed_over: mpsc::UnboundedReceiver<Accepted>,
         phase: watch::Receiver<Phase>,
+        settings: Settings,
     ) {
-        let protocols = Arc::new(Protocols::new());
+        let grace = settings.grace;
+        let protocols = Arc::new(Protocols::new(settings));
         let start = {
             let phase = phase.clone();
             move |accepted| drop(tokio::spawn(serve(accepted, Arc::clone(&protocols), phase.clone())))
@@ -145,10 +157,10 @@ impl Worker {
         while let Some(accepted) = handed_over.recv().await {
             start(accepted);
         }
-        let end = Instant::now() + GRACE;
+        let end = Instant::now() + grace;
         while self.connections() > 0 {
             if tokio::time::timeout_at(end, self.empty.notified()).await.is_err() {
-                self.log.line(&format!("stopping: {} connections cut after {GRACE:?}", self.connections()));
+                self.log.line(&format!("stopping: {} connections cut after {grace:?}", self.connections()));
                 return;
             }
         }
@@ -159,20 +171,22 @@ impl Worker {
 struct Protocols {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
+    header_limit: Duration,
 }
 
 impl Protocols {
-    fn new() -> Self {
+    fn new(settings: Settings) -> Self {
+        let Settings { header_limit, .. } = settings;
         let mut http1 = http1::Builder::new();
-        http1.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).max_headers(MOST_HEADERS).max_buf_size(BUFFER);
+        http1.timer(TokioTimer::new()).header_read_timeout(header_limit).max_headers(MOST_HEADERS).max_buf_size(BUFFER);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
             .max_header_list_size(LARGEST_HEADER)
             .max_concurrent_streams(MOST_STREAMS)
             .max_send_buf_size(BUFFER)
-            .keep_alive_interval(HEADER_LIMIT);
-        Self { http1, http2 }
+            .keep_alive_interval(header_limit);
+        Self { http1, http2, header_limit }
     }
 }
 
@@ -187,7 +201,7 @@ async fn serve(accepted: Accepted, protocols: Arc<Protocols>, phase: watch::Rece
     let Accepted { stream, peer, counted } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let is_http2 = tokio::select! {
-        is_http2 = speaks_http2(&stream) => is_http2,
+        is_http2 = speaks_http2(&stream, protocols.header_limit) => is_http2,
         () = reached(phase.clone(), Phase::Closed) => return,
     };
     let session = Arc::new(Session { worker: Arc::clone(&counted.0), client: proxy::client_of(peer) });
@@ -233,7 +247,7 @@ async fn reached(mut phase: watch::Receiver<Phase>, wanted: Phase) {
 }
 
 /// Looks at the first bytes without taking them; none for a connection that ends before, or says nothing.
-async fn speaks_http2(stream: &TcpStream) -> Option<bool> {
+async fn speaks_http2(stream: &TcpStream, limit: Duration) -> Option<bool> {
     let looking = async {
         let mut bytes = [0_u8; PREFACE.len()];
         loop {
@@ -250,5 +264,5 @@ async fn speaks_http2(stream: &TcpStream) -> Option<bool> {
             tokio::time::sleep(PREFACE_PAUSE).await;
         }
     };
-    tokio::time::timeout(HEADER_LIMIT, looking).await.ok().flatten()
+    tokio::time::timeout(limit, looking).await.ok().flatten()
 }

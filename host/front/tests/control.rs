@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use jecloud_front::Settings;
 use jecloud_front::client::{self, ClientError};
 use jecloud_model::ids::ReleaseNumber;
 use support::app::App;
@@ -93,11 +94,12 @@ async fn there_is_one_front() {
     drop(std::os::unix::net::UnixListener::bind(root.root.run().join("front.sock")).unwrap());
     let mut first = Front::start(&root).await;
     let second_root = root.root.clone();
-    let second = tokio::task::spawn_blocking(move || {
+    let second = std::thread::spawn(move || {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        jecloud_front::serve(&second_root, vec![listener], std::future::pending())
+        jecloud_front::serve(&second_root, vec![listener], Settings::default(), std::future::pending())
     });
-    let error = second.await.unwrap().unwrap_err();
+    wait_for("the second front to give up", async || second.is_finished()).await;
+    let error = second.join().unwrap().unwrap_err();
     assert!(matches!(&error, jecloud_front::Error::Disk(disk) if disk.is_locked()), "{error:?}");
     first.stop();
     first.wait_for_end().await;
@@ -137,7 +139,7 @@ async fn the_protocol_is_json_lines() {
     assert_eq!(held.await.unwrap(), 200);
 }
 
-// Fails without: `is_not_running`'s two cases, the deadline in `exchange` (the test hangs).
+// Fails without: `is_not_running`'s two cases, the deadline in `exchange`.
 #[test]
 fn a_front_that_does_not_answer() {
     let root = Root::new();
@@ -147,7 +149,9 @@ fn a_front_that_does_not_answer() {
     std::fs::create_dir_all(root.root.run()).unwrap();
     assert!(ask().unwrap_err().is_not_running());
     let listener = std::os::unix::net::UnixListener::bind(root.root.run().join("front.sock")).unwrap();
+    let begin = Instant::now();
     let error = ask().unwrap_err();
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     assert!(
         matches!(&error, ClientError::Io { source, .. } if source.kind() == std::io::ErrorKind::TimedOut),
         "{error:?}"
@@ -180,15 +184,14 @@ async fn stopping_finishes_what_is_in_flight() {
     let server_root = root.root.clone();
     tokio::task::spawn_blocking(move || client::stop(&server_root, Instant::now() + LIMIT).unwrap()).await.unwrap();
     // A connection that is in use is told that it ends, and is not cut under a request.
-    loop {
+    wait_for("the announcement of the end", async || {
         let response = active.send(get("/")).await.unwrap();
         assert_eq!(response.status(), 200);
         let ends = response.headers().get("connection").is_some_and(|value| value == "close");
         support::http::text(response.into_body()).await.unwrap();
-        if ends {
-            break;
-        }
-    }
+        ends
+    })
+    .await;
     wait_for("the end of the idle connection", async || idle.is_closed()).await;
     assert!(tokio::net::TcpStream::connect(front.address).await.is_err(), "still accepting");
     assert!(!front.has_ended());
@@ -198,4 +201,21 @@ async fn stopping_finishes_what_is_in_flight() {
     // The WebSocket does not hold it up: nothing tells when that would end by itself.
     front.wait_for_end().await;
     assert!(root.log().contains("stopped"), "{}", root.log());
+}
+
+// Fails without: the limit of `grace` in `Worker::run` (the front does not end), its line in the log.
+#[tokio::test]
+async fn stopping_takes_so_long_and_no_longer() {
+    let root = Root::new();
+    let app = App::start("app").await;
+    root.route("shop", &[], 1, &[app.address]);
+    let settings = Settings { grace: Duration::from_millis(100), ..Settings::default() };
+    let mut front = Front::start_with(&root, settings).await;
+    let mut client = Client::connect(front.address).await;
+    let held = tokio::spawn(async move { client.send(get("/held")).await.is_err() });
+    wait_for("the request", async || app.seen().len() == 1).await;
+    front.stop();
+    front.wait_for_end().await;
+    assert!(held.await.unwrap());
+    assert!(root.log().contains("stopping: 1 connections cut after 100ms"), "{}", root.log());
 }

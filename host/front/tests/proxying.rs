@@ -2,11 +2,14 @@
 
 mod support;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Frame;
 use hyper::{Request, Version};
+use jecloud_front::Settings;
 use support::app::{App, channel_body};
 use support::http::{Client, connect_http2, echo, get, get_once, open_socket, raw, text};
 use support::{Front, Root, wait_for, within};
@@ -439,4 +442,34 @@ async fn hosts_and_paths_choose_the_app() {
         );
     }
     assert_eq!(get_once(front.address, "/").await.unwrap().1, "shop");
+}
+
+// Fails without: `header_read_timeout` (the second to fourth connection stay open), the limit in `speaks_http2` (the
+// first one).
+#[tokio::test]
+async fn clients_that_say_nothing_are_closed() {
+    let root = Root::new();
+    let app = App::start("app").await;
+    root.route("shop", &[], 1, &[app.address]);
+    let settings = Settings { header_limit: Duration::from_millis(300), ..Settings::default() };
+    let front = Front::start_with(&root, settings).await;
+    // A response that takes longer than the limit is none of them.
+    let mut reading = Client::connect(front.address).await;
+    let mut body = reading.send(get("/gated?2")).await.unwrap().into_body();
+    let mut silent = Vec::new();
+    for beginning in ["", "P", "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let mut stream = TcpStream::connect(front.address).await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        silent.push(stream);
+    }
+    for mut stream in silent {
+        let mut answer = Vec::new();
+        let _ = within("the end of the connection", stream.read_to_end(&mut answer)).await;
+    }
+    app.open_gate(2);
+    for _ in 0..2 {
+        assert!(within("a chunk", body.frame()).await.unwrap().is_ok());
+    }
+    assert!(within("the end", body.frame()).await.is_none());
+    root.wait_until_idle().await;
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use jecloud_front::client;
+use jecloud_front::{Settings, client};
 use jecloud_model::ids::ReleaseNumber;
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::routes::{Backend, BackendStatus, Route, RouteTable};
@@ -115,12 +115,16 @@ pub struct Front {
 impl Front {
     /// Starts one and waits until it answers on its control socket.
     pub async fn start(root: &Root) -> Self {
+        Self::start_with(root, Settings::default()).await
+    }
+
+    pub async fn start_with(root: &Root, settings: Settings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let server_root = root.root.clone();
         let thread = std::thread::spawn(move || {
-            jecloud_front::serve(&server_root, vec![listener], async {
+            jecloud_front::serve(&server_root, vec![listener], settings, async {
                 let _ = stopped.await;
             })
             .unwrap();
