@@ -65,7 +65,10 @@ fn show(root: &ServerRoot, session: &Session, wish: &Wish) -> Result<(), Failure
     for line in &lines[lines.len().saturating_sub(wish.lines)..] {
         write(line, wish.json);
     }
-    while wish.follow {
+    if !wish.follow {
+        return Ok(());
+    }
+    loop {
         for id in logs(&place, filter.as_ref())? {
             if !names.contains(&id) {
                 followed.push(tail_and_follow(&place.process_log(&id), usize::MAX, None)?.1);
@@ -85,7 +88,6 @@ fn show(root: &ServerRoot, session: &Session, wish: &Wish) -> Result<(), Failure
             }
         }
     }
-    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "several logs are looked at in turn until the person ends it")]

@@ -25,8 +25,9 @@ fn files(directory: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
+/// After asking for the name of the app.
 #[test]
-fn destroy_asks_for_the_name_and_removes_exactly_its_own() {
+fn removes_exactly_its_own() {
     let world = world();
     let (one, two) = (app(&world, "one", "one"), app(&world, "two", "two"));
     one.jecloud(&["deploy"]).ok();

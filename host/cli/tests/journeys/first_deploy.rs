@@ -3,7 +3,7 @@
 use jecloud_testkit::normalise;
 use serde_json::{Value, json};
 
-use crate::{app, steps, world};
+use crate::{app, serves, steps, world};
 
 #[test]
 fn the_first_command_ends_with_a_url_that_curl_can_read() {
@@ -114,6 +114,26 @@ fn the_app_is_found_from_where_people_are() {
     let below = project.jecloud(&["-C", "lib", "status"]).ok().stdout;
     assert_eq!(status.lines().next(), below.lines().next());
     world.jecloud(&["-C", &directory, "ps"]).ok().says("web.1@1");
+}
+
+#[test]
+fn logs_are_followed_through_a_deployment_until_somebody_ends_it() {
+    let world = world();
+    let project = app(&world, "app", "");
+    project.write("server.js", &serves("console.log(`asked for ${request.url}`); response.end()"));
+    project.jecloud(&["deploy"]).ok();
+    let mut follow = project.spawn(&["logs", "-f", "-p", "web"]);
+    follow.wait_for("web.1@1 listening");
+    project.get_path("/first").expect("an answer");
+    follow.wait_for("web.1@1 asked for /first");
+    project.jecloud(&["deploy", "--force"]).ok();
+    project.get_path("/second").expect("an answer");
+    follow.wait_for("web.1@2 asked for /second");
+    assert!(!follow.has_ended());
+    let last = project.jecloud(&["logs", "-n", "1", "--since", "1h"]).ok();
+    assert_eq!(last.stdout.lines().count(), 1, "{}", last.said());
+    project.jecloud(&["logs", "-p", "worker"]).code(2).says("no process worker").says("web.1");
+    project.jecloud(&["logs", "--since", "yesterday"]).code(2).says("neither a duration nor a time");
 }
 
 /// What is on the screen of a terminal in the end, without styles.
