@@ -87,8 +87,12 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().copied().filter(|&argument| argument != "--no-build").collect();
     let measures = chosen(&arguments)?;
     let root = workspace_root()?;
-    let mut needed: Vec<Program> = measures.iter().flat_map(|(_, programs, _)| programs.iter().copied()).collect();
-    needed.dedup();
+    let mut needed: Vec<Program> = Vec::new();
+    for program in measures.iter().flat_map(|(_, programs, _)| programs.iter()) {
+        if !needed.contains(program) {
+            needed.push(*program);
+        }
+    }
     if let Some(missing) = programs::install(&needed)? {
         bail!("{missing}");
     }

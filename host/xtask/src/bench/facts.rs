@@ -50,7 +50,6 @@ pub(super) fn of_this_machine(root: &Path, peers: &[Program]) -> String {
         };
         lines.push(format!("{:<9} {version}", peer.name));
     }
-    lines.dedup();
     lines.join("\n") + "\n"
 }
 

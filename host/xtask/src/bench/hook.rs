@@ -36,7 +36,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let context = directory.join("context.json");
     std::fs::write(&context, context_of(bench)?.to_string())
         .with_context(|| format!("cannot write {}", context.display()))?;
-    let (mut ours, mut loads, mut peer) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut loads, mut again, mut peer) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
         bench.check_interrupted()?;
         let mut call = command(&bench.artifacts.call);
@@ -44,6 +44,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
         let report = output(call.arg(CALLS.to_string()))?;
         ours.push(microseconds(&report, "all")?);
         loads.push(microseconds(&report, "load")?);
+        again.push(microseconds(&report, "again")?);
         for _ in 0..SCRIPTS {
             let start = Instant::now();
             let said = output(command("bash").args(["-c", SCRIPT, "hook", "/srv/app"]))?;
@@ -52,19 +53,21 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
         }
     }
     let (seconds, script) = (median_seconds(&ours), median_seconds(&peer));
-    let speed = script / seconds;
-    let row = |ratio: String, goal: String, met| Row {
-        measure: "hook call, warm cache: load, instantiate, plan".to_owned(),
-        ours: format!("{} (load {})", in_words(seconds), in_words(median_seconds(&loads))),
+    let row = |measure: &str, ours: String, seconds: f64, goal: String, met| Row {
+        measure: format!("hook call, {measure}"),
+        ours,
         peer: format!("{}, bash -c printf", in_words(script)),
-        ratio,
+        ratio: format!("{:.1} × as fast", script / seconds),
         goal,
-        met: Some(met),
+        met,
     };
-    let in_ratio = format!("{speed:.0} × as fast");
+    let cached = format!("{} (load {})", in_words(seconds), in_words(median_seconds(&loads)));
+    let from_cache = "warm cache: load, instantiate, plan";
+    let again = median_seconds(&again);
     Ok(vec![
-        row(in_ratio.clone(), format!("≤ {}", in_words(TIME_GOAL)), seconds <= TIME_GOAL),
-        row(in_ratio, format!("≥ {SPEED_GOAL} ×"), speed >= SPEED_GOAL),
+        row(from_cache, cached.clone(), seconds, format!("≤ {}", in_words(TIME_GOAL)), Some(seconds <= TIME_GOAL)),
+        row(from_cache, cached, seconds, format!("≥ {SPEED_GOAL} ×"), Some(script / seconds >= SPEED_GOAL)),
+        row("loaded before: instantiate, plan", in_words(again), again, String::new(), None),
     ])
 }
 
