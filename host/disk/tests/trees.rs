@@ -260,3 +260,41 @@ fn a_full_disk() {
         assert_eq!(temporary::sweep(&disk).unwrap(), 0);
     });
 }
+
+/// Fails without NOFOLLOW on the way (`walk::open_dir` for each name), where root would write wherever the tree's owner
+/// says; and where directories on the way stay root's, in which the owner can then make nothing.
+#[test]
+fn files_are_written_into_trees_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+    fs::create_dir(&root).unwrap();
+    fs::create_dir(&outside).unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    let owner = is_root.then_some((12345, 54321));
+    tree::write_within(&root, "a/b/file", b"text", 0o640, owner).unwrap();
+    tree::write_within(&root, "a/b/./file", b"new", 0o600, owner).unwrap();
+    tree::write_within(&root, "a/c", b"", 0o644, owner).unwrap();
+    let found = snapshot::of(&root);
+    assert_eq!(found["a/b/file"], Item::File(0o600, b"new".to_vec()));
+    assert_eq!(found["a"], Item::Directory(0o755));
+    assert_eq!(found.keys().map(String::as_str).collect::<Vec<_>>(), ["a", "a/b", "a/b/file", "a/c"]);
+    if let Some(owner) = owner {
+        assert!(snapshot::all_belong_to(&root.join("a"), owner));
+        // A crash came between making a directory and giving it away.
+        fs::create_dir(root.join("half")).unwrap();
+        tree::write_within(&root, "half/file", b"", 0o644, Some(owner)).unwrap();
+        assert!(snapshot::all_belong_to(&root.join("half"), owner));
+    }
+
+    symlink(&outside, root.join("link")).unwrap();
+    assert!(tree::write_within(&root, "link/file", b"x", 0o644, None).is_err());
+    assert!(tree::write_within(&root, "link/below/file", b"x", 0o644, None).is_err());
+    // A link in the place of the file itself is replaced.
+    symlink(outside.join("file"), root.join("a/file")).unwrap();
+    tree::write_within(&root, "a/file", b"x", 0o644, None).unwrap();
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    for path in ["", ".", "..", "../file", "a/../../file", "/file"] {
+        let error = tree::write_within(&root, path, b"x", 0o644, None).unwrap_err();
+        assert!(matches!(error, DiskError::Invalid { .. }), "{path}: {error}");
+    }
+}

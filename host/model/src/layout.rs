@@ -130,6 +130,11 @@ impl EnvironmentRoot {
         self.versions().join(format!("{version}.tar.bz2"))
     }
 
+    /// `source/versions/ID.built.json`: what was run to build a version.
+    pub fn built(&self, version: &VersionId) -> PathBuf {
+        self.versions().join(format!("{version}.built.json"))
+    }
+
     /// `source/versions/current`, a link to the version that serves.
     pub fn current(&self) -> PathBuf {
         self.versions().join("current")

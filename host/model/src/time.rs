@@ -7,8 +7,20 @@ use serde::{Deserialize, Serialize};
 
 /// A point in time: RFC 3339, UTC, milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "jiff::Timestamp", into = "String")]
 pub struct Timestamp(jiff::Timestamp);
+
+impl From<jiff::Timestamp> for Timestamp {
+    fn from(time: jiff::Timestamp) -> Self {
+        Self::from_millisecond(time.as_millisecond())
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(time: Timestamp) -> String {
+        time.to_string()
+    }
+}
 
 impl Timestamp {
     /// From milliseconds since 1970; out of range is the nearest that is in range.
@@ -47,7 +59,8 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        // Always three digits: logs are put in order as texts.
+        f.pad(&format!("{:.3}", self.0))
     }
 }
 
@@ -56,5 +69,22 @@ impl std::str::FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, jiff::Error> {
         text.parse().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails when zeros at the end are left out: the order of texts is then not that of times.
+    #[test]
+    fn texts_are_in_the_order_of_times() {
+        let texts: Vec<String> =
+            [0, 1, 10, 100, 999, 1000, 1050].map(|at| Timestamp::from_millisecond(at).to_string()).to_vec();
+        assert_eq!(texts[3], "1970-01-01T00:00:00.100Z");
+        assert!(texts.is_sorted(), "{texts:?}");
+        let stored = serde_json::to_string(&Timestamp::from_millisecond(100)).expect("JSON");
+        assert_eq!(stored, "\"1970-01-01T00:00:00.100Z\"");
+        assert_eq!(serde_json::from_str::<Timestamp>(&stored).expect("a time"), Timestamp::from_millisecond(100));
     }
 }

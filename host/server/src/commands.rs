@@ -1,7 +1,7 @@
 //! Running what a plan asks to be run: once per release, with its results journaled, and once per key where what was
 //! produced is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use jecloud_launch::{Ended, Environment, Launch, RunLimits, User};
 use jecloud_model::app::Failure;
 use jecloud_model::events::What;
 use jecloud_model::hook::{Command, CommandResult, Identity};
-use jecloud_model::ids::{Digest, ReleaseNumber, ServiceName};
+use jecloud_model::ids::{Digest, ReleaseNumber, ServiceName, VersionId};
 
 use crate::error::ServerError;
 use crate::fill::Filling;
@@ -43,6 +43,27 @@ pub(crate) struct Runner<'a> {
 }
 
 impl Runner<'_> {
+    /// Builds: runs commands in order, as [`Runner::run_all`] does, but those that were run in this version's directory
+    /// before are not run again, whichever release they were run for. So a rollback runs nothing, and a new release of
+    /// the version that serves changes nothing below its processes. Variables do not count: as with a slug, changing
+    /// one starts processes anew and builds nothing.
+    pub(crate) fn build_all(&self, phase: &str, version: &VersionId, commands: &[Command]) -> Result<(), ServerError> {
+        let path = self.place.root.built(version);
+        for command in commands {
+            let argv = self.filling.argv(&command.id, &command.argv)?;
+            let what = (self.service, phase, &command.id, argv, &command.once, &command.cwd, &command.produces);
+            let key = Digest::of(format!("{what:?}").as_bytes());
+            let mut built: BTreeSet<Digest> = durable::read_json(&path)?.unwrap_or_default();
+            if built.contains(&key) {
+                continue;
+            }
+            self.run_all(phase, std::slice::from_ref(command))?;
+            built.insert(key);
+            durable::write_json(&path, &built, 0o644)?;
+        }
+        Ok(())
+    }
+
     /// Runs commands in order; the first that fails fails the deployment.
     pub(crate) fn run_all(&self, phase: &str, commands: &[Command]) -> Result<(), ServerError> {
         for command in commands {
@@ -161,9 +182,14 @@ impl Runner<'_> {
         };
         let program = command.argv.first().map_or("", String::as_str);
         let program = program.rsplit('/').next().unwrap_or(program);
-        let shown: &str = if result.stderr.trim().is_empty() { &result.stdout } else { &result.stderr };
-        let lines: Vec<&str> = shown.lines().filter(|line| !line.trim().is_empty()).collect();
-        let details = lines[lines.len().saturating_sub(SHOWN_LINES)..].iter().map(|line| (*line).to_owned()).collect();
+        // Some tools say what is wrong on the one, some on the other.
+        let last = |text: &str, count: usize| -> Vec<String> {
+            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+            lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
+        };
+        let errors = last(&result.stderr, SHOWN_LINES);
+        let mut details = last(&result.stdout, SHOWN_LINES.saturating_sub(errors.len()).max(SHOWN_LINES / 2));
+        details.extend(errors);
         Failure::because(format!("{}: {program} {what}", command.title)).details(details)
     }
 }

@@ -21,8 +21,10 @@ use crate::work::packages;
 pub(crate) struct Surroundings<'a> {
     release: &'a Release,
     service: &'a ServiceName,
-    source: PathBuf,
-    data: PathBuf,
+    /// `{source}`.
+    pub source: PathBuf,
+    /// `{data}`.
+    pub data: PathBuf,
     packages: BTreeMap<String, String>,
     /// Variables that the host sets, as templates: a hook may replace them.
     pub before: BTreeMap<String, String>,

@@ -157,6 +157,7 @@ fn perform(
             for version in versions {
                 durable::remove(&place.root.archive(version))?;
                 tree::remove(&place.root.version(version))?;
+                durable::remove(&place.root.built(version))?;
             }
             Ok(())
         }

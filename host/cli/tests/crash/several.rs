@@ -53,9 +53,7 @@ fn two_deployments_at_once() {
 fn a_stale_pid_file_with_a_living_number() {
     let mut subject = Subject::serving();
     let pid = std::process::id().to_string();
-    for file in ["rollforward.pid"] {
-        std::fs::write(subject.place().join(file), &pid).expect("a file");
-    }
+    std::fs::write(subject.place().join("rollforward.pid"), pid).expect("a file");
     subject.next();
     subject.project.jecloud(&["deploy"]).ok();
     assert_eq!(subject.project.get(), (200, format!("version {}", subject.number)));

@@ -17,6 +17,9 @@ pub(crate) struct Clients {
     answers: Arc<AtomicU64>,
 }
 
+/// What one client does, again and again.
+type Client = fn(&Target, &mut Life) -> io::Result<()>;
+
 /// What clients need to know.
 #[derive(Clone)]
 struct Target {
@@ -45,7 +48,7 @@ impl Clients {
         let target = Target::of(url);
         let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut threads = Vec::new();
-        let kinds: [(&'static str, fn(&Target, &mut Life) -> io::Result<()>); 7] = [
+        let kinds: [(&'static str, Client); 7] = [
             ("keep-alive", keep_alive),
             ("keep-alive", keep_alive),
             ("new connection", new_connection),

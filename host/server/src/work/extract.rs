@@ -22,6 +22,8 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
         .hint("Deploy again: it is uploaded anew.")
         .into());
     };
+    // What was built went with the directory that is not there.
+    durable::remove(&work.place.root.built(&release.version))?;
     match archive::unpack(opened, &versions, &release.version, work.server.owner()) {
         Ok(()) => Ok(String::new()),
         Err(error) if is_about_the_archive(&error) => {

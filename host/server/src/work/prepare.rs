@@ -14,7 +14,7 @@ use jecloud_model::release::Release;
 
 use super::{Work, packages};
 use crate::allocation::{Ports, ports_of};
-use crate::commands::kept_name;
+use crate::commands::{Runner, kept_name};
 use crate::environment::Surroundings;
 use crate::error::ServerError;
 use crate::hooks::Asked;
@@ -48,17 +48,19 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
         surroundings.push(around);
     }
     // All checks come before any build, all builds before any release command.
-    let phases: [(&str, fn(&Plan) -> &[jecloud_model::hook::Command]); 3] =
-        [("checks", |plan| &plan.checks), ("build", |plan| &plan.build), ("release", |plan| &plan.release)];
-    let mut built = false;
-    for (phase, commands) in phases {
-        for (around, Planned { plan, .. }) in surroundings.iter().zip(&planned) {
+    let of_all = |run: &dyn Fn(&Runner<'_>, &Plan) -> Result<(), ServerError>| {
+        surroundings.iter().zip(&planned).try_for_each(|(around, Planned { plan, .. })| {
             let filling = around.filling();
-            around.runner(work, &filling).run_all(phase, commands(plan))?;
-            built |= !commands(plan).is_empty();
-        }
+            run(&around.runner(work, &filling), plan)
+        })
+    };
+    of_all(&|runner, plan| runner.build_all("checks", &release.version, &plan.checks))?;
+    of_all(&|runner, plan| runner.build_all("build", &release.version, &plan.build))?;
+    // A rollback brings nothing new that would have to be migrated to.
+    if release.repeats.is_none() {
+        of_all(&|runner, plan| runner.run_all("release", &plan.release))?;
     }
-    if built {
+    if planned.iter().any(|planned| !planned.plan.build.is_empty()) {
         // What was built must be on the disk before `current` may ever name it.
         tree::sync(&source)?;
     }
@@ -118,11 +120,20 @@ fn write_files(work: &Work<'_>, around: &Surroundings<'_>, plan: &Plan) -> Resul
         let path = std::path::PathBuf::from(filling.text(&line, &file.path)?);
         let content = filling.all_but_secrets(&line, &file.content)?;
         let content = crate::secrets::filled_text(&work.place.root, &line, &content)?;
+        let (bytes, mode, owner) = (content.as_bytes(), file.mode.into(), work.server.owner());
+        // What lies in between belongs to the app's user, who may have put links there.
+        let inside = [&around.data, &around.source]
+            .into_iter()
+            .find_map(|root| Some((root, path.strip_prefix(root).ok()?.to_str()?)));
+        if let Some((root, inside)) = inside {
+            tree::write_within(root, inside, bytes, mode, owner)?;
+            continue;
+        }
         if let Some(parent) = path.parent() {
             durable::create_dirs(parent, 0o755)?;
         }
-        durable::replace(&path, content.as_bytes(), file.mode.into())?;
-        if let Some((user, group)) = work.server.owner() {
+        durable::replace(&path, bytes, mode)?;
+        if let Some((user, group)) = owner {
             tree::chown(&path, (user, group))?;
         }
     }

@@ -125,7 +125,9 @@ fn hooks_know_the_sdk_and_the_sdk_knows_nobody() {
     let mut wrong = Vec::new();
     for member in members.iter().filter(|member| member.is_below("hooks") || member.is_below("sdk")) {
         let allowed = if member.is_below("hooks") { "jecloud-sdk" } else { "" };
-        let tests = member.dependencies("dev-dependencies").into_keys();
+        // The list of components is no hook: its tests may hold it against the real sandbox.
+        let is_the_list = member.name() == "jecloud-builtin-hooks";
+        let tests = member.dependencies("dev-dependencies").into_keys().filter(|_| !is_the_list);
         for to in member.needs().into_iter().chain(tests).filter(|to| ours.contains(to) && *to != allowed) {
             wrong.push(format!("{} depends on {to}", member.name()));
         }
