@@ -7,7 +7,7 @@ use std::fmt;
 pub(super) struct Summary {
     pub(super) passed: u64,
     pub(super) failed: u64,
-    /// Those that say `#[ignore]`.
+    /// Those that are skipped.
     pub(super) ignored: u64,
     /// Programs that were run, and crates whose documentation was tested.
     pub(super) binaries: u64,
