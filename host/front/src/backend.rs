@@ -25,13 +25,19 @@ pub(crate) struct BackendKey {
     pub(crate) address: SocketAddr,
 }
 
+/// A count on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Count(AtomicU64);
+
 /// One backend.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) key: BackendKey,
     /// Idle connections to it.
     pub(crate) pools: Pools,
-    in_flight: AtomicU64,
+    /// By worker, so that cores do not wait for each other's writes.
+    in_flight: Box<[Count]>,
     routed: AtomicBool,
     /// Connections refused since the last one that was accepted.
     refusals: AtomicU32,
@@ -45,7 +51,7 @@ impl Backend {
         Arc::new(Self {
             key,
             pools: Pools::new(workers),
-            in_flight: AtomicU64::new(0),
+            in_flight: (0..workers).map(|_| Count::default()).collect(),
             routed: AtomicBool::new(true),
             refusals: AtomicU32::new(0),
             skip_until: AtomicU64::new(0),
@@ -53,9 +59,10 @@ impl Backend {
         })
     }
 
-    /// Requests and upgraded connections that are not complete.
+    /// Requests and upgraded connections that are not complete. Exact for a backend without a route, where no worker's
+    /// count can grow; for others it is what the workers' counts were within one short moment.
     pub(crate) fn in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::SeqCst)
+        self.in_flight.iter().map(|count| count.0.load(Ordering::SeqCst)).sum()
     }
 
     /// Whether new requests may go to it.
@@ -114,23 +121,29 @@ impl Backend {
 #[derive(Debug)]
 pub(crate) struct Lease {
     backend: Arc<Backend>,
+    worker: usize,
 }
 
 impl Lease {
     /// Only the router calls this, under its lock: see there why.
-    pub(crate) fn new(backend: Arc<Backend>) -> Self {
-        backend.in_flight.fetch_add(1, Ordering::SeqCst);
-        Self { backend }
+    pub(crate) fn new(backend: Arc<Backend>, worker: usize) -> Self {
+        backend.in_flight[worker].0.fetch_add(1, Ordering::SeqCst);
+        Self { backend, worker }
     }
 
     pub(crate) fn backend(&self) -> &Arc<Backend> {
         &self.backend
     }
+
+    /// Whose request it is.
+    pub(crate) fn worker(&self) -> usize {
+        self.worker
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.backend.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.backend.in_flight[self.worker].0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

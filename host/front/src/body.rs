@@ -1,7 +1,6 @@
 //! The bodies that pass through: nothing is buffered, and the end of each is noticed, however it comes.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -89,17 +88,16 @@ impl Body for ResponseBody {
 pub(crate) struct BackendBody {
     inner: Incoming,
     rest: Option<(Connection, Lease)>,
-    worker: usize,
 }
 
 impl BackendBody {
-    pub(crate) fn new(inner: Incoming, connection: Connection, lease: Lease, worker: usize) -> Self {
-        Self { inner, rest: Some((connection, lease)), worker }
+    pub(crate) fn new(inner: Incoming, connection: Connection, lease: Lease) -> Self {
+        Self { inner, rest: Some((connection, lease)) }
     }
 
     fn finish(&mut self) {
         if let Some((connection, lease)) = self.rest.take() {
-            pool::give_back(&Arc::clone(lease.backend()), self.worker, connection);
+            pool::give_back(lease.backend(), lease.worker(), connection);
         }
     }
 }

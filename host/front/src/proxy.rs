@@ -20,7 +20,7 @@ use crate::pool::Connection;
 use crate::router::{NoBackend, Tried};
 use crate::routing::NoRoute;
 use crate::tunnel;
-use crate::worker::{Session, Worker};
+use crate::worker::{Ending, Session, Worker};
 
 /// How long a request waits for a backend that accepts it: long enough for a process to be started again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,7 +42,10 @@ pub(crate) async fn answer(session: &Session, request: Request<Incoming>) -> Res
         Err(Refusal::Method) => text(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not supported here.\n"),
         Err(Refusal::Host) => text(StatusCode::BAD_REQUEST, "The request has no valid host name.\n"),
     };
-    if worker.is_closing() && version < Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if worker.has_reached(Ending::Begun)
+        && version < Version::HTTP_2
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -101,6 +104,8 @@ fn is_host(host: &[u8]) -> bool {
 }
 
 /// Sends a request to one backend after the other until one answers.
+///
+/// What seldom happens is boxed: the size of this future is moved for every request.
 async fn forward(
     worker: &Arc<Worker>,
     client: &Client,
@@ -116,26 +121,26 @@ async fn forward(
     let mut tried = Tried::default();
     let mut replays = 0;
     loop {
-        let lease = match worker.router.acquire(target.host(), target.uri.path(), &tried) {
+        let lease = match worker.router.acquire(worker.number, target.host(), target.uri.path(), &tried) {
             Ok(lease) => lease,
             Err(NoBackend::NoRoute(why)) => return no_route(why),
             Err(NoBackend::AllTried) => {
-                if !patience.pause().await {
+                if !Box::pin(patience.pause()).await {
                     return unable(worker, &target);
                 }
                 tried.clear();
                 continue;
             }
         };
-        let backend = Arc::clone(lease.backend());
+        let backend = lease.backend();
         let fresh_only = replays > 0;
         let (mut connection, reused) = match (!fresh_only).then(|| backend.pools.take(worker.number, copy.is_none())) {
             Some(Some(connection)) => (connection, true),
-            _ => match connect(&backend, patience.left()).await {
+            _ => match Box::pin(connect(backend, patience.left())).await {
                 Ok(connection) => (connection, false),
                 Err(error) => {
-                    refused(worker, &backend, &error);
-                    tried.add(&backend);
+                    refused(worker, backend, &error);
+                    tried.add(backend);
                     continue;
                 }
             },
@@ -143,7 +148,7 @@ async fn forward(
         match connection.sender.try_send_request(outgoing).await {
             Ok(response) => {
                 if backend.accepted() {
-                    worker.log.line(&format!("{}: answers again", name(&backend)));
+                    worker.log.line(&format!("{}: answers again", name(backend)));
                 }
                 return respond(worker, response, connection, lease, client_upgrade);
             }
@@ -152,8 +157,8 @@ async fn forward(
                 let error = error.into_error();
                 backend.pools.clear(worker.number);
                 if !reused {
-                    refused(worker, &backend, &error);
-                    tried.add(&backend);
+                    refused(worker, backend, &error);
+                    tried.add(backend);
                 }
                 outgoing = match (unsent, &copy) {
                     // Not a byte of it was written.
@@ -163,7 +168,7 @@ async fn forward(
                         again(copy, &target.uri)
                     }
                     (None, _) => {
-                        worker.log.line(&format!("{}: no answer to a request: {}", name(&backend), chain(&error)));
+                        worker.log.line(&format!("{}: no answer to a request: {}", name(backend), chain(&error)));
                         return text(StatusCode::BAD_GATEWAY, "The app closed the connection without an answer.\n");
                     }
                 };
@@ -217,8 +222,7 @@ fn respond(
         return response.map(|_| ResponseBody::Own(Full::default()));
     }
     prepare_response(response.headers_mut(), false);
-    let number = worker.number;
-    response.map(|body| ResponseBody::Backend(BackendBody::new(body, connection, lease, number)))
+    response.map(|body| ResponseBody::Backend(BackendBody::new(body, connection, lease)))
 }
 
 /// How long a request has been waiting for a backend that accepts it.
@@ -291,7 +295,7 @@ fn no_route(why: NoRoute) -> Response<ResponseBody> {
 }
 
 fn unable(worker: &Worker, target: &Target) -> Response<ResponseBody> {
-    let refused = worker.router.has_backend(target.host(), target.uri.path());
+    let refused = worker.router.has_backend(worker.number, target.host(), target.uri.path());
     let (status, words) = if refused {
         (StatusCode::BAD_GATEWAY, "The app does not accept requests at the moment.\n")
     } else {

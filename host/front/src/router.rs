@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jecloud_model::routes::{BackendStatus, RouteTable};
 
@@ -12,8 +12,20 @@ use crate::routing::{Conflict, NoRoute, RouteIndex};
 /// What all workers share.
 #[derive(Debug)]
 pub(crate) struct Router {
-    tables: RwLock<Tables>,
-    workers: usize,
+    /// One for each worker, always all the same between two replacements.
+    tables: Box<[Slot]>,
+    backends: Mutex<Backends>,
+}
+
+/// A worker's own way to the tables: what a core writes for every request, no other core should have to write.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Slot(Mutex<Arc<Tables>>);
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Arc<Tables>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -21,6 +33,10 @@ struct Tables {
     index: RouteIndex,
     /// By the number that the index gives.
     routes: Vec<RouteBackends>,
+}
+
+#[derive(Debug, Default)]
+struct Backends {
     /// Every backend that has a route.
     routed: HashMap<BackendKey, Arc<Backend>>,
     /// Backends without a route that had requests in flight when they lost it.
@@ -64,29 +80,29 @@ impl Tried {
 impl Router {
     /// Without any route. `workers`: how many threads keep pools of connections.
     pub(crate) fn new(workers: usize) -> Self {
-        Self { tables: RwLock::default(), workers }
+        Self { tables: (0..workers).map(|_| Slot(Mutex::default())).collect(), backends: Mutex::default() }
     }
 
     /// As given to [`Router::new`].
     pub(crate) fn workers(&self) -> usize {
-        self.workers
+        self.tables.len()
     }
 
-    /// Chooses the backend for a request and counts the request as in flight to it.
+    /// Chooses the backend for a request of a worker and counts the request as in flight to it.
     ///
-    /// Both happen under one lock, the one that [`Router::replace`] takes: once `replace` has returned, every
-    /// request that chose from the old tables is counted, and none chooses from them any more. So whoever sees a
-    /// count of zero after a replacement may end the process.
-    pub(crate) fn acquire(&self, host: &str, path: &str, tried: &Tried) -> Result<Lease, NoBackend> {
-        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+    /// Both happen under one lock, which [`Router::replace`] takes, too: once `replace` has returned, every request
+    /// that chose from the old tables is counted, and none chooses from them any more. So whoever sees a count of zero
+    /// after a replacement may end the process.
+    pub(crate) fn acquire(&self, worker: usize, host: &str, path: &str, tried: &Tried) -> Result<Lease, NoBackend> {
+        let tables = self.tables[worker].lock();
         let route = tables.index.find(host, path).map_err(NoBackend::NoRoute)?;
         let chosen = tables.routes[route].choose(tried).ok_or(NoBackend::AllTried)?;
-        Ok(Lease::new(Arc::clone(chosen)))
+        Ok(Lease::new(Arc::clone(chosen), worker))
     }
 
     /// Whether the route of such a request has any backend, able or not.
-    pub(crate) fn has_backend(&self, host: &str, path: &str) -> bool {
-        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn has_backend(&self, worker: usize, host: &str, path: &str) -> bool {
+        let tables = self.tables[worker].lock();
         tables.index.find(host, path).is_ok_and(|route| !tables.routes[route].backends.is_empty())
     }
 
@@ -96,9 +112,9 @@ impl Router {
     /// name is the same one before and after: its connections, count and health are kept.
     pub(crate) fn replace<'a>(&self, tables: impl Iterator<Item = &'a RouteTable> + Clone) -> Vec<Conflict> {
         let (index, conflicts) = RouteIndex::new(tables.clone());
-        let mut current = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        let mut known = std::mem::take(&mut current.routed);
-        known.extend(current.retired.drain(..).map(|backend| (backend.key.clone(), backend)));
+        let mut all = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = std::mem::take(&mut all.routed);
+        known.extend(all.retired.drain(..).map(|backend| (backend.key.clone(), backend)));
 
         let mut routed: HashMap<BackendKey, Arc<Backend>> = HashMap::new();
         let mut routes = Vec::new();
@@ -114,7 +130,7 @@ impl Router {
                     };
                     let entry = routed.entry(key).or_insert_with_key(|key| match known.remove(key) {
                         Some(backend) => backend,
-                        None => Backend::new(key.clone(), self.workers),
+                        None => Backend::new(key.clone(), self.workers()),
                     });
                     if !backends.iter().any(|other| Arc::ptr_eq(other, entry)) {
                         backends.push(Arc::clone(entry));
@@ -123,6 +139,9 @@ impl Router {
                 routes.push(RouteBackends { backends, turn: AtomicUsize::new(0) });
             }
         }
+        let replacement = Arc::new(Tables { index, routes });
+        // From here to the end of this function no worker chooses: for all of them it is one instant.
+        let mut slots: Vec<_> = self.tables.iter().map(Slot::lock).collect();
         for backend in routed.values() {
             backend.set_routed(true);
         }
@@ -130,17 +149,20 @@ impl Router {
         for backend in &retired {
             backend.set_routed(false);
         }
+        for slot in &mut slots {
+            **slot = Arc::clone(&replacement);
+        }
         retired.retain(|backend| backend.in_flight() > 0);
-        *current = Tables { index, routes, routed, retired };
+        *all = Backends { routed, retired };
         conflicts
     }
 
     /// Every backend that is routed or has requests in flight, in a fixed order.
     pub(crate) fn status(&self) -> Vec<BackendStatus> {
-        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        tables.retired.retain(|backend| backend.in_flight() > 0);
+        let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
+        backends.retired.retain(|backend| backend.in_flight() > 0);
         let mut all: Vec<BackendStatus> =
-            tables.routed.values().chain(&tables.retired).map(|backend| backend.status()).collect();
+            backends.routed.values().chain(&backends.retired).map(|backend| backend.status()).collect();
         all.sort_by(|a, b| (&a.app, &a.environment, &a.id, a.address).cmp(&(&b.app, &b.environment, &b.id, b.address)));
         all
     }
@@ -191,7 +213,7 @@ mod tests {
     }
 
     fn acquire(router: &Router, tried: &Tried) -> Option<Lease> {
-        router.acquire("shop.example", "/", tried).ok()
+        router.acquire(0, "shop.example", "/", tried).ok()
     }
 
     fn port(lease: &Lease) -> u16 {
@@ -234,7 +256,7 @@ mod tests {
         let last = acquire(&router, &tried).unwrap();
         assert_eq!(port(&last), refusing);
         tried.add(last.backend());
-        assert_eq!(router.acquire("shop.example", "/", &tried).unwrap_err(), NoBackend::AllTried);
+        assert_eq!(router.acquire(0, "shop.example", "/", &tried).unwrap_err(), NoBackend::AllTried);
     }
 
     // Fails without: taking known backends over (the count starts from 0 again), keeping retired ones that are busy.
@@ -261,17 +283,18 @@ mod tests {
     // Fails without: the count under the lock (`acquire` that lets go of the lock before it makes the lease).
     #[test]
     fn a_backend_that_was_seen_idle_after_a_replacement_gets_no_request() {
-        let router = Router::new(1);
+        let router = Router::new(4);
         let stop = AtomicBool::new(false);
         let ended_release = AtomicU64::new(0);
         router.replace([table("shop", 1, &[1])].iter());
         std::thread::scope(|scope| {
             // More threads than cores, so that they are interrupted at every possible place.
+            let (router, stop, ended_release) = (&router, &stop, &ended_release);
             let requests: Vec<_> = (0..4)
-                .map(|_| {
-                    scope.spawn(|| {
+                .map(|worker| {
+                    scope.spawn(move || {
                         while !stop.load(Ordering::Relaxed) {
-                            let lease = acquire(&router, &Tried::default()).unwrap();
+                            let lease = router.acquire(worker, "shop.example", "/", &Tried::default()).unwrap();
                             let release = lease.backend().key.id.release.unwrap().0;
                             let ended = ended_release.load(Ordering::SeqCst);
                             assert!(release > ended, "a request for release {release}, ended is {ended}");
@@ -281,7 +304,7 @@ mod tests {
                 .collect();
             let end = Instant::now() + Duration::from_secs(2);
             for release in 1_u64.. {
-                let old = Arc::clone(router.tables.read().unwrap().routed.values().next().unwrap());
+                let old = Arc::clone(router.backends.lock().unwrap().routed.values().next().unwrap());
                 router.replace([table("shop", release + 1, &[1])].iter());
                 while old.in_flight() > 0 {
                     std::thread::yield_now();

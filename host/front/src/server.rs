@@ -17,7 +17,7 @@ use crate::control::{self, Answer, Command, SOCKET, SocketDirectory};
 use crate::load::TableStore;
 use crate::log::Log;
 use crate::router::Router;
-use crate::worker::{Phase, Settings, Worker};
+use crate::worker::{Ending, Endings, Settings, Worker};
 use crate::{Error, Result, listen};
 
 /// Threads that serve connections: one per core, and never more than this, because each costs memory.
@@ -78,7 +78,8 @@ struct Front {
 
 struct Threads {
     workers: Vec<Arc<Worker>>,
-    phase: watch::Sender<Phase>,
+    begun: watch::Sender<bool>,
+    due: watch::Sender<bool>,
     handles: Vec<JoinHandle<()>>,
 }
 
@@ -141,7 +142,9 @@ impl Front {
 
 impl Threads {
     fn start(router: &Arc<Router>, listeners: &[TcpListener], log: &Arc<Log>, settings: Settings) -> Result<Self> {
-        let (phase, _) = watch::channel(Phase::Serving);
+        let (begun, begun_receiver) = watch::channel(false);
+        let (due, due_receiver) = watch::channel(false);
+        let endings = Endings { begun: begun_receiver, due: due_receiver };
         let (peers, receivers): (Vec<Peer>, Vec<_>) = (0..router.workers())
             .map(|number| {
                 let worker = Worker::new(number, Arc::clone(router), Arc::clone(log));
@@ -159,7 +162,7 @@ impl Threads {
                 let own = |listener: &TcpListener| accept::register(listener.try_clone()?);
                 listeners.iter().map(own).collect::<std::io::Result<_>>().map_err(Error::Listener)?
             };
-            let running = Arc::clone(worker).run(listeners, Arc::clone(&peers), receiver, phase.subscribe(), settings);
+            let running = Arc::clone(worker).run(listeners, Arc::clone(&peers), receiver, endings.clone(), settings);
             let handle = std::thread::Builder::new()
                 .name(format!("front-{}", worker.number))
                 .stack_size(WORKER_STACK)
@@ -167,25 +170,28 @@ impl Threads {
                 .map_err(Error::Runtime)?;
             handles.push(handle);
         }
-        Ok(Self { workers, phase, handles })
+        Ok(Self { workers, begun, due, handles })
     }
 
     /// No more connections are accepted, and those that there are end with their next response.
     fn close(&self) {
         for worker in &self.workers {
-            worker.close();
+            worker.set_ending(Ending::Begun);
         }
-        self.phase.send_replace(Phase::Closing);
+        self.begun.send_replace(true);
     }
 
     /// Returns when the requests in flight are answered, or have had their time.
     async fn finish(self) {
-        let Self { workers, phase, handles } = self;
+        let Self { workers, begun: _begun, due, handles } = self;
         let end = tokio::time::Instant::now() + LINGER;
         while tokio::time::Instant::now() < end && workers.iter().any(|worker| worker.connections() > 0) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        phase.send_replace(Phase::Closed);
+        for worker in &workers {
+            worker.set_ending(Ending::Due);
+        }
+        due.send_replace(true);
         let _ = tokio::task::spawn_blocking(move || handles.into_iter().for_each(|handle| drop(handle.join()))).await;
     }
 }

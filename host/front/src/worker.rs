@@ -4,7 +4,8 @@
 use std::net::{SocketAddr, TcpListener, TcpStream as StdTcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -53,15 +54,31 @@ const PREFACE: &[u8] = b"PRI";
 /// Between two looks at a connection that has begun with less than [`PREFACE`].
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
-/// How far the end has come.
+/// How far the end has come. Each step is a message of its own, and is in [`Worker::ending`] before it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
-    /// Not at all.
-    Serving,
+#[repr(u8)]
+pub(crate) enum Ending {
     /// Responses say that the connection ends with them.
-    Closing,
+    Begun = 1,
     /// Connections without a request are closed.
-    Closed,
+    Due = 2,
+}
+
+/// Both steps to the end, to be waited for. An error in receiving means that the sender is gone: the end, too.
+#[derive(Debug, Clone)]
+pub(crate) struct Endings {
+    pub(crate) begun: watch::Receiver<bool>,
+    pub(crate) due: watch::Receiver<bool>,
+}
+
+impl Endings {
+    async fn reached(self, step: Ending) {
+        let mut step = match step {
+            Ending::Begun => self.begun,
+            Ending::Due => self.due,
+        };
+        let _ = step.wait_for(|reached| *reached).await;
+    }
 }
 
 /// What the requests of one thread share.
@@ -71,7 +88,8 @@ pub(crate) struct Worker {
     pub(crate) number: usize,
     pub(crate) router: Arc<Router>,
     pub(crate) log: Arc<Log>,
-    closing: AtomicBool,
+    /// 0, or an [`Ending`].
+    ending: AtomicU8,
     connections: AtomicUsize,
     /// Told when the last connection has ended.
     empty: Notify,
@@ -100,7 +118,7 @@ impl Worker {
             number,
             router,
             log,
-            closing: AtomicBool::new(false),
+            ending: AtomicU8::new(0),
             connections: AtomicUsize::new(0),
             empty: Notify::new(),
         })
@@ -111,13 +129,13 @@ impl Worker {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// From now on, connections end with the response of the request that comes next.
-    pub(crate) fn close(&self) {
-        self.closing.store(true, Ordering::Relaxed);
+    /// The end has come so far.
+    pub(crate) fn set_ending(&self, step: Ending) {
+        self.ending.store(step as u8, Ordering::SeqCst);
     }
 
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+    pub(crate) fn has_reached(&self, step: Ending) -> bool {
+        self.ending.load(Ordering::SeqCst) >= step as u8
     }
 
     /// Counts a connection as this worker's. The stream must not block.
@@ -126,25 +144,25 @@ impl Worker {
         Accepted { stream, peer, counted: Counted(Arc::clone(self)) }
     }
 
-    /// Accepts and serves until [`Phase::Closing`], then waits for the connections to end, for a while. Upgraded
+    /// Accepts and serves until [`Ending::Begun`], then waits for the connections to end, for a while. Upgraded
     /// connections do not count there: nothing tells when they end by themselves.
     pub(crate) async fn run(
         self: Arc<Self>,
         listeners: Vec<AsyncFd<TcpListener>>,
         peers: Arc<[Peer]>,
         mut handed_over: mpsc::UnboundedReceiver<Accepted>,
-        phase: watch::Receiver<Phase>,
+        endings: Endings,
         settings: Settings,
     ) {
         let grace = settings.grace;
         let protocols = Arc::new(Protocols::new(settings));
         let start = {
-            let phase = phase.clone();
-            move |accepted| drop(tokio::spawn(serve(accepted, Arc::clone(&protocols), phase.clone())))
+            let endings = endings.clone();
+            move |accepted| drop(tokio::spawn(serve(accepted, Arc::clone(&protocols), endings.clone())))
         };
         for listener in listeners {
             let accepting = accept(listener, Arc::clone(&self), Arc::clone(&peers), start.clone());
-            let closing = reached(phase.clone(), Phase::Closing);
+            let closing = endings.clone().reached(Ending::Begun);
             tokio::spawn(async move {
                 tokio::select! {
                     () = accepting => {}
@@ -197,13 +215,14 @@ pub(crate) struct Session {
     pub(crate) client: Client,
 }
 
-async fn serve(accepted: Accepted, protocols: Arc<Protocols>, phase: watch::Receiver<Phase>) {
+async fn serve(accepted: Accepted, protocols: Arc<Protocols>, endings: Endings) {
     let Accepted { stream, peer, counted } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let is_http2 = tokio::select! {
         is_http2 = speaks_http2(&stream, protocols.header_limit) => is_http2,
-        () = reached(phase.clone(), Phase::Closed) => return,
+        () = endings.clone().reached(Ending::Due) => return,
     };
+    let worker: &Worker = &counted.0;
     let session = Arc::new(Session { worker: Arc::clone(&counted.0), client: proxy::client_of(peer) });
     let service = service_fn(move |request| {
         let session = Arc::clone(&session);
@@ -215,35 +234,46 @@ async fn serve(accepted: Accepted, protocols: Arc<Protocols>, phase: watch::Rece
         Some(true) => {
             let connection = protocols.http2.serve_connection(io, service);
             // HTTP/2 tells its clients which request is the last, so nothing is lost by doing it at once.
-            let _ = finish(connection, http2::Connection::graceful_shutdown, reached(phase, Phase::Closing)).await;
+            let _ = finish(connection, http2::Connection::graceful_shutdown, worker, endings, Ending::Begun).await;
         }
         Some(false) => {
             let connection = protocols.http1.serve_connection(io, service).with_upgrades();
             let shutdown = http1::UpgradeableConnection::graceful_shutdown;
-            let _ = finish(connection, shutdown, reached(phase, Phase::Closed)).await;
+            let _ = finish(connection, shutdown, worker, endings, Ending::Due).await;
         }
         None => {}
     }
 }
 
-/// Drives a connection to its end, and asks it to end when `stop` does.
+/// Drives a connection to its end, and asks it to end when `step` is reached.
 async fn finish<C: Future>(
     connection: C,
     shutdown: impl FnOnce(Pin<&mut C>),
-    stop: impl Future<Output = ()>,
+    worker: &Worker,
+    endings: Endings,
+    step: Ending,
 ) -> C::Output {
     let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        biased;
-        output = connection.as_mut() => return output,
-        () = stop => shutdown(connection.as_mut()),
+    let mut reached = std::pin::pin!(endings.reached(step));
+    let mut listening = false;
+    let output = std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        // The message is there to wake this task, whose waker is always the same one: polling for it once is enough,
+        // and doing it for every request would cost something.
+        let now = worker.has_reached(step) || (!listening && reached.as_mut().poll(cx).is_ready());
+        listening = true;
+        if now { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await;
+    match output {
+        Some(output) => output,
+        None => {
+            shutdown(connection.as_mut());
+            connection.await
+        }
     }
-    connection.await
-}
-
-async fn reached(mut phase: watch::Receiver<Phase>, wanted: Phase) {
-    // An error means that the sender is gone, which is the end, too.
-    let _ = phase.wait_for(|phase| *phase >= wanted).await;
 }
 
 /// Looks at the first bytes without taking them; none for a connection that ends before, or says nothing.
