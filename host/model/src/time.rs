@@ -60,7 +60,7 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Always three digits: logs are put in order as texts.
-        f.pad(&format!("{:.3}", self.0))
+        write!(f, "{}", self.0.strftime("%Y-%m-%dT%H:%M:%S.%3fZ"))
     }
 }
 

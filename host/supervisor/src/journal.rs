@@ -20,7 +20,7 @@ impl Journal {
     }
 
     pub(crate) fn say(&self, text: impl AsRef<str>) {
-        let line = format!("{:.3} {}", clock::timestamp(), text.as_ref());
+        let line = format!("{} {}", clock::timestamp(), text.as_ref());
         let _ = self.log.borrow_mut().append_line(&line);
     }
 }

@@ -133,7 +133,7 @@ impl Inner {
     }
 
     fn head(&self) -> String {
-        format!("{:.3} {} ", clock::timestamp(), self.sink.label)
+        format!("{} {} ", clock::timestamp(), self.sink.label)
     }
 
     /// Lines that cannot be written are lost: a full disk must not stop the process that writes them.

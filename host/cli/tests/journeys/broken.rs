@@ -45,7 +45,7 @@ fn a_version_that_crashes_at_its_start() {
     insta::assert_snapshot!(steps(&failed.stderr), @"
     Deploying app to production on this machine
 
-      ✓ packed 2 files, [size] into [size]: version [hash] [time]
+      ✓ packed 3 files, [size] into [size]: version [hash] [time]
       ✓ recorded release r2 of production [time]
       ✓ extracted sources [time]
       ✓ packages: […]
@@ -96,7 +96,7 @@ fn versions_that_never_get_ready() {
         insta::assert_snapshot!(steps(&fails(&project).stderr), @"
         Deploying app to production on this machine
 
-          ✓ packed 2 files, [size] into [size]: version [hash] [time]
+          ✓ packed 3 files, [size] into [size]: version [hash] [time]
           ✓ recorded release r2 of production [time]
           ✓ extracted sources [time]
           ✓ packages: […]
@@ -128,7 +128,7 @@ fn versions_that_never_get_ready() {
     insta::assert_snapshot!(steps(&fails(&project).stderr), @"
     Deploying app to production on this machine
 
-      ✓ packed 2 files, [size] into [size]: version [hash] [time]
+      ✓ packed 3 files, [size] into [size]: version [hash] [time]
       ✓ recorded release r2 of production [time]
       ✓ extracted sources [time]
       ✓ packages: […]

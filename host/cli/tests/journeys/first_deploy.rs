@@ -13,7 +13,7 @@ fn the_first_command_ends_with_a_url_that_curl_can_read() {
     insta::assert_snapshot!(steps(&deployed.stderr), @"
     Deploying hello-node to production on this machine
 
-      ✓ packed 3 files, [size] into [size]: version [hash] [time]
+      ✓ packed 4 files, [size] into [size]: version [hash] [time]
       ✓ recorded release r1 of production [time]
       ✓ set up this machine [time]
       ✓ extracted sources [time]
@@ -176,7 +176,7 @@ fn on_a_terminal_the_same_is_left_on_the_screen() {
     insta::assert_snapshot!(steps(&screen(&written)), @"
     Deploying app to production on this machine
 
-      ✓ packed 2 files, [size] into [size]: version [hash] [time]
+      ✓ packed 3 files, [size] into [size]: version [hash] [time]
       ✓ recorded release r1 of production [time]
       ✓ set up this machine [time]
       ✓ extracted sources [time]
