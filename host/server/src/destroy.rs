@@ -60,10 +60,10 @@ pub fn destroy(server: &Server, place: &Place) -> Result<(), ServerError> {
         }
     }
     tree::remove(place.root.path())?;
-    if let Some(app) = place.root.path().parent() {
-        if tree::list(app)?.is_empty() {
-            tree::remove(app)?;
-        }
+    if let Some(app) = place.root.path().parent()
+        && tree::list(app)?.is_empty()
+    {
+        tree::remove(app)?;
     }
     Ok(())
 }

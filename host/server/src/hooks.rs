@@ -50,6 +50,9 @@ impl Sources for UnpackedSources<'_> {
     }
 }
 
+/// Where components come from; none where there is no such one.
+pub(crate) type Component<'a> = &'a dyn Fn(&Digest) -> Result<Option<Vec<u8>>, ServerError>;
+
 /// One service of a release with its hook, ready to be asked.
 pub(crate) struct Asked<'a> {
     /// Its name.
@@ -74,7 +77,7 @@ impl<'a> Asked<'a> {
     /// The same with components and sources from anywhere.
     pub(crate) fn all(
         server: &Server,
-        component: &dyn Fn(&Digest) -> Result<Option<Vec<u8>>, ServerError>,
+        component: Component<'_>,
         release: &'a Release,
         sources: &dyn Sources,
     ) -> Result<Vec<Self>, ServerError> {

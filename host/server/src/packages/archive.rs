@@ -96,9 +96,9 @@ pub fn install(
         )))
     })?;
     let opened = durable::open(&download)?.ok_or_else(|| ServerError::Missing { path: download.clone() })?;
-    unpack_package(opened, compression, &directory, archive.strip, &Limits::default())
-        .map_err(|error| failure_unless_disk(error, &url))?;
+    let unpacked = unpack_package(opened, compression, &directory, archive.strip, &Limits::default());
     durable::remove(&download)?;
+    unpacked.map_err(|error| failure_unless_disk(error, &url))?;
     Ok(version)
 }
 
@@ -162,7 +162,7 @@ fn fetch(url: &str, into: &std::path::Path, expected: &Digest, cancel: &dyn Fn()
 }
 
 fn failure_unless_disk(error: DiskError, url: &str) -> ServerError {
-    if error.io().is_some() {
+    if !error.is_about_the_archive() {
         return error.into();
     }
     Failure::because(format!("the archive {url} cannot be unpacked: {}", chain(&error))).into()

@@ -5,7 +5,7 @@ use jecloud_model::ids::Digest;
 use super::Requirement;
 
 /// The sum of one file.
-pub(super) fn find<'a>(list: &'a str, file: &str) -> Option<Digest> {
+pub(super) fn find(list: &str, file: &str) -> Option<Digest> {
     entries(list).find(|(_, name)| *name == file).and_then(|(sum, _)| sum.parse().ok())
 }
 

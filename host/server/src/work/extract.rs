@@ -26,7 +26,7 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     durable::remove(&work.place.root.built(&release.version))?;
     match archive::unpack(opened, &versions, &release.version, work.server.owner()) {
         Ok(()) => Ok(String::new()),
-        Err(error) if is_about_the_archive(&error) => {
+        Err(error) if error.is_about_the_archive() => {
             // Whatever is wrong with it, it must not be found again by the next deployment of the same version.
             durable::remove(&path)?;
             Err(Failure::because(format!("version {} cannot be unpacked: {}", release.version.short(), chain(&error)))
@@ -34,9 +34,4 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// As opposed to: about the disk.
-fn is_about_the_archive(error: &DiskError) -> bool {
-    error.io().is_none()
 }

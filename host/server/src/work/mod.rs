@@ -55,7 +55,7 @@ pub(crate) fn perform(work: &Work<'_>, state: DeploymentState) -> Result<(), Ser
         DeploymentState::Switching => switch::perform(work).map(Done::Finished),
         DeploymentState::Deployed => ask::perform(work).map(Done::Deployed),
     };
-    let done = match done.or_else(|error| Err(error.into_failure())) {
+    let done = match done.map_err(ServerError::into_failure) {
         Ok(done) => done,
         Err(Err(error)) => return Err(error),
         Err(Ok(failure)) => return record_failure(work, failure),
