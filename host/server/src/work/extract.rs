@@ -1,6 +1,6 @@
 //! Extracting sources: the archive becomes a directory, whole or not at all.
 
-use jecloud_disk::{DiskError, archive, durable, tree};
+use jecloud_disk::{archive, durable, tree};
 use jecloud_model::app::Failure;
 
 use super::Work;
