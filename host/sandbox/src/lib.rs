@@ -9,7 +9,7 @@
 //! [`Compiler`]), and its result is kept in an authenticated cache.
 //!
 //! The contract has one import, `log`. The library of WASI implementations that comes with wasmtime is not linked;
-//! components that import WASI 0.2 all the same get the [empty world](mod@empty_world): no environment, no files, a
+//! components that import WASI 0.2 all the same get the empty world: no environment, no files, a
 //! fixed clock, seeded randomness.
 //!
 //! Not promised: that a hook's *time* is charged exactly (the deadline is looked at every 10 ms, at first within 50), and that two engines

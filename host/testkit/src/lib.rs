@@ -3,7 +3,7 @@
 //!
 //! A test makes a [`World`], a [`Project`] in it, and types commands:
 //!
-//! ```no_run
+//! ```text
 //! use jecloud_testkit::World;
 //!
 //! let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
