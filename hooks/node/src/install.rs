@@ -6,8 +6,10 @@ use std::time::Duration;
 use jecloud_sdk::{Command, Context, Plan, Problem, template};
 use sha2::{Digest as _, Sha256};
 
+use crate::development;
 use crate::manager::{Kind, Manager};
 use crate::manifest::{self, Manifest};
+use crate::processes::Processes;
 use crate::runtime::Runtime;
 use crate::settings::{Build, Settings};
 
@@ -45,21 +47,34 @@ impl Installation {
     /// Finds out what is to be done.
     ///
     /// Development dependencies are installed where something needs them before the app runs: a build script, or a
-    /// `prepare` script. They are removed afterwards, so that an app finds the same packages with and without a build.
+    /// `prepare` script. They are removed afterwards, so that an app finds the same packages with and without a build;
+    /// unless what runs needs one of them.
     ///
     /// # Errors
     /// When the package manager is not known, or the build script does not exist.
-    pub fn of(context: &Context, settings: &Settings, manifest: &Manifest) -> Result<Self, Problem> {
+    pub fn of(
+        context: &Context,
+        settings: &Settings,
+        manifest: &Manifest,
+        processes: &Processes,
+    ) -> Result<Self, Problem> {
         let manager = Manager::of(context, settings, manifest)?;
         let script = build_script(settings, manifest)?;
+        let needed = development::needed(&processes.words, manifest, context);
+        let keeps_dev = settings.keep_dev_dependencies.unwrap_or(needed.is_some());
         let builds = script.is_some() || manifest.has_development_scripts();
-        let with_dev = builds || settings.keep_dev_dependencies || manager.kind == Kind::YarnBerry;
+        let with_dev = builds || keeps_dev || manager.kind == Kind::YarnBerry;
+        let has_dev = !manifest.dev_packages.is_empty();
         let has_workspace = manifest.has_local_packages || context.file("pnpm-workspace.yaml").is_some();
-        let installs = manifest.has_dependencies
-            || has_workspace
-            || manifest.has_lifecycle_scripts()
-            || (with_dev && manifest.has_dev_dependencies);
+        let installs =
+            manifest.has_dependencies || has_workspace || manifest.has_lifecycle_scripts() || (with_dev && has_dev);
         let mut notes = manager.notes.clone();
+        if let (Some((word, package)), None) = (needed, settings.keep_dev_dependencies) {
+            notes.push(format!(
+                "development dependencies are kept, since `{word}` of {package} is one of them and is needed to run. To \
+                 keep fewer, move it to `dependencies`."
+            ));
+        }
         if installs && manager.lock.is_none() {
             notes.push(format!(
                 "there is no lock file, so another deployment may get other versions of packages. \
@@ -68,11 +83,7 @@ impl Installation {
             ));
         }
         Ok(Self {
-            prunes: installs
-                && with_dev
-                && manifest.has_dev_dependencies
-                && !settings.keep_dev_dependencies
-                && manager.kind != Kind::YarnBerry,
+            prunes: installs && with_dev && has_dev && !keeps_dev && manager.kind != Kind::YarnBerry,
             // Packages of directories may have a node_modules of their own, which is not among what is kept.
             is_reusable: !manifest.has_lifecycle_scripts() && !has_workspace,
             manager,

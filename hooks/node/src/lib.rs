@@ -4,10 +4,11 @@
 //!
 //! 1. [`requirement`] finds out which Node.js the app wants, [`runtime`] where to get it.
 //! 2. [`install`] plans what makes the app ready: its dependencies by the [`manager`] that its lock file belongs to,
-//!    the build script, and the removal of development dependencies.
+//!    the build script, and the removal of development dependencies, unless what runs needs one ([`development`]).
 //! 3. [`processes`] plans what runs: the [`procfile`]'s [`command_line`]s, or the start script of the [`manifest`].
 
 pub mod command_line;
+pub mod development;
 pub mod install;
 pub mod manager;
 pub mod manifest;
@@ -85,7 +86,8 @@ impl Found {
         let manifest = Manifest::of(context)?;
         let requirement = Requirement::of(context, &settings, manifest.as_ref())?;
         let processes = Processes::of(context, manifest.as_ref())?;
-        let installation = manifest.map(|manifest| Installation::of(context, &settings, &manifest)).transpose()?;
+        let installation =
+            manifest.map(|manifest| Installation::of(context, &settings, &manifest, &processes)).transpose()?;
         let needs_npm = installation.as_ref().is_some_and(Installation::needs_npm)
             || ["npm", "npx"].iter().any(|program| processes.call(program));
         let runtime = Runtime::choose(context, requirement.as_ref(), needs_npm)?;

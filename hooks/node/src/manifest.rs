@@ -1,6 +1,6 @@
 //! What `package.json` says, as far as a deployment needs it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jecloud_sdk::{Context, Problem};
 use serde_json::{Map, Value};
@@ -35,8 +35,10 @@ pub struct Manifest {
     pub scripts: BTreeMap<String, String>,
     /// Whether packages are needed when the app runs.
     pub has_dependencies: bool,
-    /// Whether packages are needed to develop it.
-    pub has_dev_dependencies: bool,
+    /// The packages that are there when the app runs, as far as this file names them.
+    pub packages: BTreeSet<String>,
+    /// The packages that are needed to develop it.
+    pub dev_packages: BTreeSet<String>,
     /// Whether installing puts files beside those in the root's `node_modules`: packages of a workspace, or of
     /// directories.
     pub has_local_packages: bool,
@@ -79,14 +81,12 @@ impl Manifest {
         }
         for name in RUNTIME_TABLES.into_iter().chain(["devDependencies"]) {
             let Some(packages) = table(&root, name)? else { continue };
-            match name {
-                "devDependencies" => manifest.has_dev_dependencies |= !packages.is_empty(),
-                _ => manifest.has_dependencies |= !packages.is_empty(),
-            }
+            let names = if name == "devDependencies" { &mut manifest.dev_packages } else { &mut manifest.packages };
+            names.extend(packages.keys().cloned());
             manifest.has_local_packages |= packages.values().filter_map(Value::as_str).any(is_local);
         }
         // The packages of a workspace have dependencies of their own, which cannot be seen from here.
-        manifest.has_dependencies |= root.contains_key("workspaces");
+        manifest.has_dependencies = !manifest.packages.is_empty() || root.contains_key("workspaces");
         Ok(manifest)
     }
 

@@ -1,9 +1,11 @@
 //! What runs: the processes of the Procfile, else the start script, else a file with a usual name.
 
 use jecloud_sdk::{Command, Context, Plan, Problem, Process, template};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::command_line::CommandLine;
+use crate::development;
 use crate::manifest::{self, Manifest};
 use crate::procfile;
 use crate::runtime::Runtime;
@@ -31,6 +33,8 @@ const USUAL_FILES: [&str; 3] = ["server.js", "index.js", "app.js"];
 pub struct Processes {
     /// In the order of the Procfile.
     all: Vec<Launch>,
+    /// The words of all command lines, and of the scripts that they run.
+    pub words: BTreeSet<String>,
     /// Guesses that were made.
     pub notes: Vec<String>,
 }
@@ -52,6 +56,7 @@ impl Processes {
     pub fn of(context: &Context, manifest: Option<&Manifest>) -> Result<Self, Problem> {
         if let Some(text) = context.text(procfile::FILE)? {
             let mut all = Vec::new();
+            let mut words = BTreeSet::new();
             for entry in procfile::parse(text)? {
                 let launch =
                     Launch::new(context, manifest, &entry.name, &entry.command).map_err(|problem| Problem {
@@ -59,11 +64,13 @@ impl Processes {
                         hint: problem.hint,
                     })?;
                 all.push(launch);
+                words.extend(development::words(&entry.command, manifest));
             }
-            return Ok(Self { all, notes: Vec::new() });
+            return Ok(Self { all, words, notes: Vec::new() });
         }
         let (command, notes) = default_command(context, manifest)?;
-        Ok(Self { all: vec![Launch::new(context, manifest, WEB, &command)?], notes })
+        let words = development::words(&command, manifest);
+        Ok(Self { all: vec![Launch::new(context, manifest, WEB, &command)?], words, notes })
     }
 
     /// Whether one of them calls this program.

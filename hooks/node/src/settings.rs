@@ -35,9 +35,8 @@ pub const SCHEMA: &str = r#"{
       "not": { "const": true }
     },
     "keep_dev_dependencies": {
-      "description": "Whether development dependencies are there when the app runs.",
-      "type": "boolean",
-      "default": false
+      "description": "Whether development dependencies are there when the app runs. Without it: if a process or the release command runs a program of one.",
+      "type": "boolean"
     }
   }
 }"#;
@@ -51,8 +50,7 @@ pub struct Settings {
     pub package_manager: Option<String>,
     build: Option<BuildSetting>,
     /// Whether development dependencies are there when the app runs.
-    #[serde(default)]
-    pub keep_dev_dependencies: bool,
+    pub keep_dev_dependencies: Option<bool>,
 }
 
 /// `version = 22` is as good as `version = "22"`.

@@ -318,3 +318,77 @@ fn when_dependencies_are_installed_again() {
     let without = key(app(&[START, DEPENDENCIES]));
     assert_ne!(key(app(&[START, r#""dependencies": {"express": "4"}"#])), without);
 }
+
+/// What is built and what is removed, and the note about it.
+#[track_caller]
+fn keeps(fields: &[&str], files: &[(&str, &str)], note: Option<&str>) {
+    let app = files.iter().fold(app(fields), |app, (path, text)| app.file(path, text));
+    let plan = plan(&app.build()).unwrap();
+    let notes: Vec<&String> = plan.notes.iter().filter(|note| note.starts_with("development dependencies")).collect();
+    match note {
+        Some(named) => assert!(notes.len() == 1 && notes[0].contains(named), "{notes:?} does not name {named}"),
+        None => assert!(notes.is_empty(), "{notes:?}"),
+    }
+    let is_pruned = plan.build.iter().any(|command| command.id == "prune");
+    let with_dev = install(&plan).argv.iter().any(|word| word == "--include=dev");
+    assert_eq!(with_dev && !is_pruned, note.is_some(), "{}", outline(&plan));
+}
+
+/// Public samples of several frameworks start what is among their development dependencies, and work where nothing is
+/// removed. Fails without `development::needed`: `nest: not found` at the start.
+#[test]
+fn development_dependencies_that_run() {
+    let lock = r#"{"lockfileVersion": 3, "packages": {
+        "node_modules/@nestjs/cli": {"dev": true, "bin": {"nest": "bin/nest.js"}},
+        "node_modules/strange": {"dev": true, "bin": {"some-tool": "x.js"}},
+        "node_modules/vite": {"dev": true},
+        "node_modules/express": {"bin": {"serve-it": "x.js"}}}}"#;
+    let start =
+        |line: &str| format!(r#""scripts": {{"start": "{line}", "build": "tsc", "db": "strange-x; some-tool up"}}"#);
+    let dev = r#""devDependencies": {"@nestjs/cli": "11", "strange": "1", "vite": "7"}"#;
+    let by_lock = |line: &str, note: Option<&str>| {
+        keeps(&[&start(line), DEPENDENCIES, dev], &[("package-lock.json", lock)], note);
+    };
+    by_lock("nest start", Some("`nest` of @nestjs/cli"));
+    by_lock("node server.js", None);
+    by_lock("serve-it", None);
+    by_lock("npm run db && node server.js", Some("`some-tool` of strange"));
+    by_lock("yarn db && node server.js", Some("`some-tool` of strange"));
+    by_lock("node node_modules/.bin/some-tool", Some("some-tool` of strange"));
+    by_lock("node -r strange/register a.js", Some("`strange/register` of strange"));
+    by_lock("node strangers.js", None);
+    // A release command runs after the build, when they would be gone.
+    let procfile = ("Procfile", "web: node a.js\nrelease: some-tool migrate");
+    keeps(&[&start("x"), DEPENDENCIES, dev], &[("package-lock.json", lock), procfile], Some("`some-tool` of strange"));
+
+    // Other lock files name no programs, so names have to tell.
+    let by_name = |line: &str, package: &str, is_needed: bool| {
+        let dev = format!(r#""devDependencies": {{"{package}": "1"}}"#);
+        keeps(&[&start(line), DEPENDENCIES, &dev], &[], is_needed.then_some(package));
+    };
+    by_name("ts-node src/index.ts", "ts-node", true);
+    by_name("nest start", "@nestjs/cli", true);
+    by_name("prisma migrate deploy && node a.js", "prisma", true);
+    by_name("dotenv -- node a.js", "dotenv-cli", true);
+    by_name("babel-node a.js", "@babel/node", true);
+    by_name("remix-serve build", "@remix-run/serve", true);
+    by_name("nf start", "foreman", true);
+    by_name("node a.js", "@types/node", false);
+    by_name("node a.js", "@babel/node", false);
+    by_name("node a.js", "eslint", false);
+    by_name("express-thing", "eslint", false);
+}
+
+/// What a person says about it counts.
+#[test]
+fn development_dependencies_as_a_person_wants_them() {
+    let fields = [r#""scripts": {"start": "nest start"}"#, DEPENDENCIES, r#""devDependencies": {"@nestjs/cli": "11"}"#];
+    let app = || app(&fields).file("package-lock.json", NPM_LOCK);
+    let builds = |context: ContextBuilder| {
+        let plan = plan(&context.build()).unwrap();
+        (install(&plan).argv.join(" "), plan.notes.len())
+    };
+    assert_eq!(builds(app()), ("npm ci --include=dev".to_owned(), 1));
+    assert_eq!(builds(app().setting("keep_dev_dependencies", true)), ("npm ci --include=dev".to_owned(), 0));
+    assert_eq!(builds(app().setting("keep_dev_dependencies", false)), ("npm ci --omit=dev".to_owned(), 0));
+}
