@@ -159,11 +159,11 @@ mod tests {
         let check = |text: &str, expected: Option<&str>| {
             assert_eq!(parse_since(text, now).ok().as_deref(), expected, "{text}");
         };
-        check("90s", Some("2026-11-24T11:58:30Z"));
-        check("10m", Some("2026-11-24T11:50:00Z"));
-        check("2h", Some("2026-11-24T10:00:00Z"));
-        check("3d", Some("2026-11-21T12:00:00Z"));
-        check("2026-11-24T07:45:00Z", Some("2026-11-24T07:45:00Z"));
+        check("90s", Some("2026-11-24T11:58:30.000Z"));
+        check("10m", Some("2026-11-24T11:50:00.000Z"));
+        check("2h", Some("2026-11-24T10:00:00.000Z"));
+        check("3d", Some("2026-11-21T12:00:00.000Z"));
+        check("2026-11-24T07:45:00Z", Some("2026-11-24T07:45:00.000Z"));
         check("", None);
         check("m", None);
         check("yesterday", None);
