@@ -149,7 +149,7 @@ impl ServiceHook for NodeHook {
 
     fn required_packages(context: &Context) -> Result<Vec<Package>, Problem> {
         let found = Found::of(context)?;
-        found.runtime.packages(context, &found.settings)
+        found.runtime.packages(context, &found.settings, found.requirement.as_ref())
     }
 
     fn prepare_deploy(context: &Context) -> Result<Plan, Problem> {

@@ -27,6 +27,8 @@ pub struct Runtime {
     package_version: String,
     /// Whether the distribution's package npm is needed beside it.
     needs_npm_package: bool,
+    /// Whether an npm is needed, wherever it comes from.
+    uses_npm: bool,
     /// The directory of the program, where it is not among the system's.
     directory: Option<String>,
 }
@@ -52,7 +54,8 @@ struct Pin<'a> {
 impl Runtime {
     /// Chooses it: the one on the server, if it will do; else the distribution's; else an archive of the mirror.
     ///
-    /// A pinned version that still satisfies what is asked for is used exactly.
+    /// A pinned version that still satisfies what is asked for is used exactly. One that was found on a server may come
+    /// from the distribution on the next: it was installed there in the same way.
     ///
     /// # Errors
     /// When none can be had.
@@ -83,6 +86,7 @@ impl Runtime {
                     name,
                     package_version,
                     needs_npm_package: needs_npm && !has_npm,
+                    uses_npm: needs_npm,
                     directory: directory(program.path),
                 });
             }
@@ -91,7 +95,7 @@ impl Runtime {
             && let Some(candidate) = context.candidate(NODEJS)
             && let Some(version) = upstream_version(candidate)
             && will_do(&version)
-            && pin.as_ref().is_none_or(|pin| pin.name == NODEJS && pin.text == candidate)
+            && pin.as_ref().is_none_or(|pin| pin.name == NODE || pin.text == candidate)
             && (!npm_package(candidate) || context.candidate("npm").is_some())
         {
             return Ok(Self {
@@ -100,6 +104,7 @@ impl Runtime {
                 name: NODEJS,
                 package_version: candidate.to_owned(),
                 needs_npm_package: npm_package(candidate),
+                uses_npm: needs_npm,
                 directory: None,
             });
         }
@@ -127,6 +132,7 @@ impl Runtime {
             name: NODE,
             package_version: String::new(),
             needs_npm_package: false,
+            uses_npm: needs_npm,
             directory: Some("{package:node}/bin".to_owned()),
         })
     }
@@ -135,18 +141,41 @@ impl Runtime {
     ///
     /// # Errors
     /// When there is no archive for this kind of server.
-    pub fn packages(&self, context: &Context, settings: &Settings) -> Result<Vec<Package>, Problem> {
+    pub fn packages(
+        &self,
+        context: &Context,
+        settings: &Settings,
+        requirement: Option<&Requirement>,
+    ) -> Result<Vec<Package>, Problem> {
         let node = match self.source {
             Source::Present if self.package_version.is_empty() => Package::present(self.name, &self.version),
             Source::Present => Package::present(self.name, &self.package_version),
             Source::Distribution => Package::distribution(self.name, &self.package_version),
-            Source::Archive => Package::archive(self.name, &self.version, self.archive(context, settings)?),
+            Source::Archive => Package::archive(self.name, &self.version, self.archive(context, settings)?)
+                .hint(self.by_hand(context, requirement)),
         };
         let mut packages = vec![node.pinned()];
         if self.needs_npm_package {
             packages.push(Package::distribution("npm", context.candidate("npm").unwrap_or_default()));
         }
         Ok(packages)
+    }
+
+    /// How a person gets a Node.js onto the server that will do, where the archive cannot be had.
+    fn by_hand(&self, context: &Context, requirement: Option<&Requirement>) -> String {
+        let names = if self.uses_npm { "nodejs npm" } else { "nodejs" };
+        let candidate = context.candidate(NODEJS).and_then(upstream_version);
+        let will_do = candidate.as_ref().is_some_and(|version| match requirement {
+            Some(wanted) => wanted.allows(version),
+            None => version.major() >= OLDEST_MAJOR,
+        });
+        match (context.fact("package-manager"), candidate) {
+            (Some("apt"), Some(_)) if will_do => format!("Or type `sudo apt-get install {names}`, then deploy again."),
+            (Some("apt"), None) if requirement.is_none() => {
+                format!("Or type `sudo apt-get update`, then `sudo apt-get install {names}`, then deploy again.")
+            }
+            _ => format!("Or install Node.js {} on the server, then deploy again.", self.version),
+        }
     }
 
     fn archive(&self, context: &Context, settings: &Settings) -> Result<Archive, Problem> {

@@ -96,6 +96,12 @@ impl Package {
         self
     }
 
+    /// What a person can do instead: a sentence that is shown where the package cannot be fetched.
+    #[must_use]
+    pub fn hint(self, sentence: impl Into<String>) -> Self {
+        self.option("hint", sentence.into())
+    }
+
     /// Sets an option.
     #[must_use]
     pub fn option(mut self, key: impl Into<String>, value: impl Into<OptionValue>) -> Self {

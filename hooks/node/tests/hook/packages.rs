@@ -1,7 +1,9 @@
 //! Which Node.js is asked for, and where it comes from.
 
 use super::{PLAIN, bare, debian_12, package_json, packages, with_node_20};
-use jecloud_sdk::testing::ContextBuilder;
+use jecloud_hook_node::NodeHook;
+use jecloud_sdk::OptionValue;
+use jecloud_sdk::testing::{self, ContextBuilder};
 
 #[track_caller]
 fn check(context: ContextBuilder, expected: &str) {
@@ -130,6 +132,9 @@ fn a_pin_is_used_exactly() {
     check(app(with_node_20().pin("node", "20.1.0")), &archive("20.1.0"));
     check(app(debian_12().pin("node", "20.1.0")), &archive("20.1.0"));
     check(app(with_node_20().pin("node", "20.1.0").file(".nvmrc", "20")), &archive("20.1.0"));
+    // What was installed from the distribution on the first machine was found there afterwards: fails where the second
+    // machine, as fresh as the first, may not install the same.
+    check(app(debian_12().pin("node", "18.20.4")), "nodejs 18.20.4+dfsg-1~deb12u1 pinned distribution");
     // The distribution's: as long as it has that very package, or the machine has that release from wherever.
     let pinned = |context: ContextBuilder| app(context.pin("nodejs", "18.20.4+dfsg-1~deb12u1"));
     check(pinned(debian_12()), "nodejs 18.20.4+dfsg-1~deb12u1 pinned distribution");
@@ -179,4 +184,36 @@ fn mirrors_and_kinds_of_servers() {
         "node 22 pinned archive https://nodejs.org/dist/v{version}/node-v{version}-linux-arm64.tar.gz strip 1 \
          https://nodejs.org/dist/latest-v22.x/SHASUMS256.txt",
     );
+}
+
+/// Where the archive cannot be fetched, a person is told what to type. Fails where the command would install a Node.js
+/// that will not do.
+#[test]
+fn what_to_do_by_hand() {
+    let hint = |context: ContextBuilder| {
+        let packages = testing::required_packages::<NodeHook>(&context.build()).unwrap();
+        match packages[0].options.get("hint") {
+            Some(OptionValue::Text(hint)) => hint.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let debian = || bare().fact("package-manager", "apt").fact("candidate:nodejs", "18.20.4+dfsg-1~deb12u1");
+    let app = |context: ContextBuilder| context.file("package.json", PLAIN);
+    assert_eq!(hint(app(debian())), "Or type `sudo apt-get install nodejs`, then deploy again.");
+    assert_eq!(
+        hint(app(debian()).setting("version", "18")),
+        "Or type `sudo apt-get install nodejs`, then deploy again."
+    );
+    assert_eq!(hint(app(debian()).setting("version", "22")), "Or install Node.js 22 on the server, then deploy again.");
+    let with_build = r#"{"scripts": {"start": "node a.js", "build": "x"}}"#;
+    assert_eq!(
+        hint(debian().file("package.json", with_build)),
+        "Or type `sudo apt-get install nodejs npm`, then deploy again."
+    );
+    let without_lists = bare().fact("package-manager", "apt");
+    assert_eq!(
+        hint(app(without_lists)),
+        "Or type `sudo apt-get update`, then `sudo apt-get install nodejs`, then deploy again."
+    );
+    assert!(hint(app(bare())).starts_with("Or install Node.js "));
 }

@@ -20,6 +20,9 @@ const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=600";
 /// How much of apt's output is kept for a failure.
 const KEPT_OUTPUT: usize = 16 * 1024;
 
+/// Where apt keeps the lists of packages that it knows.
+const LISTS: &str = "/var/lib/apt/lists";
+
 fn command(program: &str) -> Launch {
     Launch::new(program).cwd("/").env(Environment::exactly([
         ("PATH", DEFAULT_PATH),
@@ -40,6 +43,24 @@ fn is_package_name(name: &str) -> bool {
     name.len() >= 2
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.'))
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
+
+/// Whether JeCloud could install packages with apt, but apt knows none yet: on a fresh machine, or in a container, nobody
+/// has fetched its lists.
+pub fn lacks_lists() -> bool {
+    let is_list = |name: &std::ffi::OsString| name.to_string_lossy().contains("_Packages");
+    jecloud_launch::is_root()
+        && super::PackageManager::of_this_machine() == Some(super::PackageManager::Apt)
+        && !jecloud_disk::tree::list(LISTS.as_ref()).is_ok_and(|names| names.iter().any(is_list))
+}
+
+/// Fetches the lists of packages.
+///
+/// # Errors
+///
+/// A [`Failure`] with the last lines of what apt said.
+pub fn update(cancel: &dyn Fn() -> bool, on_line: &mut dyn FnMut(&str)) -> Result<(), ServerError> {
+    run(&["update"], cancel, on_line).map(|_| ())
 }
 
 /// The version that apt would install.
@@ -101,7 +122,7 @@ pub fn install(
         }
         let mut exact = choose(&missing);
         if exact.is_err() {
-            run(&["update"], cancel, on_line)?;
+            update(cancel, on_line)?;
             exact = choose(&missing);
         }
         let exact = exact?;
@@ -111,7 +132,7 @@ pub fn install(
             .map_err(|source| ServerError::Io { action: "install packages", source })?;
         if run(&arguments, cancel, on_line).is_err() {
             // The lists may be older than what the mirror still has.
-            run(&["update"], cancel, on_line)?;
+            update(cancel, on_line)?;
             run(&arguments, cancel, on_line)?;
         }
     }

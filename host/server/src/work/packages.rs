@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jecloud_model::app::Failure;
 use jecloud_model::events::What;
-use jecloud_model::hook::{Package, Source};
+use jecloud_model::hook::{OptionValue, Package, Source};
 
 use super::Work;
 use crate::error::ServerError;
@@ -35,6 +35,13 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     let mut names = Vec::new();
     for asked in Asked::of_release(work.server, &release, &source)? {
         let mut before: Option<Vec<Package>> = None;
+        if asked.description.facts.iter().any(|fact| fact.starts_with("candidate:")) && apt::lacks_lists() {
+            // A fresh machine knows no packages. Without a mirror it may still have other places to get them from.
+            let mut say = |line: &str| work.place.tell(work.number, What::Output { line: line.to_owned() });
+            if let Err(error) = apt::update(work.cancel, &mut say) {
+                work.place.tell(work.number, What::Output { line: crate::error::chain(&error) });
+            }
+        }
         for _ in 0..ROUNDS {
             let context = asked.context(&release, work.document, work.document.current_version.as_ref());
             let packages = asked.required_packages(&context)?;
@@ -77,7 +84,8 @@ fn install(work: &Work<'_>, packages: &[Package]) -> Result<Vec<InstalledPackage
                 Source::Archive(from) => {
                     let requirement = Requirement::new(&package.version);
                     let root = &work.server.root;
-                    let version = archive::install(root, &package.name, &requirement, from, work.cancel)?;
+                    let version = archive::install(root, &package.name, &requirement, from, work.cancel)
+                        .map_err(|error| with_hint(error, package))?;
                     let directory = root.package(&package.name, &version).display().to_string();
                     (version, Some(directory))
                 }
@@ -85,6 +93,17 @@ fn install(work: &Work<'_>, packages: &[Package]) -> Result<Vec<InstalledPackage
             Ok(InstalledPackage { name: package.name.clone(), version, pin: package.pin, directory })
         })
         .collect()
+}
+
+/// Adds what the hook says a person can do instead.
+fn with_hint(error: ServerError, package: &Package) -> ServerError {
+    match (error, package.options.get("hint")) {
+        (ServerError::Deployment(failure), Some(OptionValue::Text(more))) => {
+            let hint = format!("{} {more}", failure.hint);
+            failure.hint(hint.trim()).into()
+        }
+        (error, _) => error,
+    }
 }
 
 fn path(place: &Place, number: jecloud_model::ids::ReleaseNumber) -> std::path::PathBuf {
