@@ -16,6 +16,7 @@ mod fill;
 mod health;
 mod hooks;
 mod journal;
+mod listening;
 mod observe;
 mod one_off;
 pub mod packages;

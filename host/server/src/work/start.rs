@@ -12,6 +12,7 @@ use super::Work;
 use crate::clock::now;
 use crate::error::ServerError;
 use crate::health::{Finding, probe};
+use crate::listening;
 use crate::tables;
 
 /// How many lines of its log a person is shown of a process that failed.
@@ -62,7 +63,7 @@ fn is_healthy(
         // may have a past.
         Some(status) if spec.id.release.is_some() && (status.restarts > 0 || status.state == ProcessState::BackOff) => {
             let how = status.last_exit.as_ref().map_or_else(|| "ended".to_owned(), in_words);
-            return Err(failed(work, spec, &how).into());
+            return Err(failed(work, spec, None, &how).into());
         }
         Some(status) if status.state == ProcessState::Running => {
             let user = if spec.run_as == Identity::App { work.server.app_user } else { None };
@@ -74,20 +75,28 @@ fn is_healthy(
         Finding::Healthy => Ok(true),
         Finding::NotYet(why) if now() >= deadline => {
             let seconds = spec.start_timeout_ms / 1000;
-            Err(failed(work, spec, &format!("{why}, {seconds} seconds after its start")).into())
+            let pid = status.and_then(|status| status.pid);
+            Err(failed(work, spec, pid, &format!("{why}, {seconds} seconds after its start")).into())
         }
         Finding::NotYet(_) => Ok(false),
     }
 }
 
-fn failed(work: &Work<'_>, spec: &ProcessSpec, why: &str) -> Failure {
+fn failed(work: &Work<'_>, spec: &ProcessSpec, pid: Option<u32>, why: &str) -> Failure {
     let prefix = format!(" {} ", spec.id);
     let lines = log::tail(&work.place.root.process_log(&spec.id), 1000, None).unwrap_or_default();
     let own: Vec<String> = lines.iter().filter_map(|line| Some(line.split_once(&prefix)?.1.to_owned())).collect();
     let shown = own[own.len().saturating_sub(SHOWN_LINES)..].to_vec();
     let hint = match spec.ports.get("http") {
-        Some(_) if why.contains("listen") => "The app must listen on the port in the PORT environment variable.",
-        _ => "",
+        Some(_) if why.contains("listen") => {
+            let others: Vec<String> = pid.map(listening::ports).iter().flatten().map(u16::to_string).collect();
+            let instead = match others.as_slice() {
+                [] => String::new(),
+                others => format!(" It listens on {} instead.", others.join(" and ")),
+            };
+            format!("The app must listen on the port in the PORT environment variable.{instead}")
+        }
+        _ => String::new(),
     };
     Failure::because(format!("{} {why}", spec.id.short())).details(shown).hint(hint)
 }
