@@ -128,7 +128,13 @@ impl Packed {
 }
 
 fn cannot_pack(error: jecloud_disk::DiskError) -> Failure {
-    Failure::from_error(Code::Failed, "the app's directory cannot be packed", &error).world("Nothing was recorded.")
+    let hint = match error {
+        jecloud_disk::DiskError::Source { .. } => "Take it out of the app's directory, or name it in .jecloudignore.",
+        _ => "",
+    };
+    Failure::from_error(Code::Failed, "the app's directory cannot be packed", &error)
+        .world("Nothing was recorded.")
+        .hint(hint)
 }
 
 /// The hooks of a release as files.
