@@ -19,12 +19,17 @@ fn app(world: &World, mirror: &str, version: &str) -> Project {
     let config =
         |version: &str| format!("app = \"app\"\n[services.node]\nversion = \"{version}\"\nmirror = \"{mirror}\"\n");
     let build = "node -e 'fs.writeFileSync(`built`, process.execPath + ` ` + process.env.npm_of_the_mirror)'";
-    let package = serde_json::json!({ "name": "app", "scripts": { "start": "node server.js", "build": build } });
+    let scripts = serde_json::json!({ "start": "node server.js", "build": build });
+    let package = serde_json::json!({ "name": "app", "scripts": scripts, "dependencies": { "nothing": "1" } });
     let server = "const built = require('node:fs').readFileSync('built', 'utf8');\n\
                   const text = `${process.execPath} ${built}`;\n\
                   require('node:http').createServer((_, response) => response.end(text)).listen(process.env.PORT);\n";
-    let files =
-        [("jecloud.toml", config(version)), ("package.json", package.to_string()), ("server.js", server.into())];
+    let files = [
+        ("jecloud.toml", config(version)),
+        ("package.json", package.to_string()),
+        ("server.js", server.into()),
+        ("package-lock.json", r#"{"lockfileVersion": 3}"#.into()),
+    ];
     world.project(&files.each_ref().map(|(path, text)| (*path, text.as_str())))
 }
 
@@ -36,8 +41,9 @@ fn packages(world: &World) -> Vec<String> {
     names
 }
 
-/// Fails where the app runs by another Node.js, where a pinned version is looked up or fetched again, and where the
-/// machine's npm builds.
+/// Fails where the app runs by another Node.js; where `prepare.rs` does not tell the hook what was installed, since the
+/// second deployment then installs all dependencies again; where a pinned version is looked up or fetched again; and
+/// where the machine's npm builds.
 #[test]
 fn a_version_that_nobody_has_is_fetched_once() {
     let (world, mirror) = (World::new(env!("CARGO_BIN_EXE_jecloud")), Mirror::new());
@@ -64,7 +70,9 @@ fn a_version_that_nobody_has_is_fetched_once() {
     // A newer one is there now; what is pinned stays.
     mirror.release(NEWER, bytes, sum);
     project.replace("server.js", "${built}`", "${built} again`");
-    project.jecloud(&["deploy"]).ok().says(&format!("node {VERSION}"));
+    let again = project.jecloud(&["deploy"]).ok().says(&format!("node {VERSION}"));
+    // By the same Node.js, though the first time only a range was known.
+    again.says("install dependencies by package-lock.json: unchanged, kept");
     assert_eq!(project.get(), (200, format!("{node} {node} {npm} again")));
     assert_eq!(mirror.asked(), Vec::<String>::new());
     // Another machine gets exactly the pinned one, by what is committed.

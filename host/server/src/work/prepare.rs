@@ -29,8 +29,11 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     let source = work.place.root.version(&release.version);
     let all = Asked::of_release(work.server, &release, &source)?;
     let mut planned = Vec::new();
+    let installed = pins(work)?;
     for asked in &all {
-        let context = asked.context(&release, work.document, work.document.current_version.as_ref());
+        let mut context = asked.context(&release, work.document, work.document.current_version.as_ref());
+        // What was installed a moment ago is what the next deployment finds pinned: it must lead to the same plan.
+        context.pins.extend(installed.get(asked.service).cloned().unwrap_or_default());
         let plan = asked.prepare_deploy(&context)?;
         for text in &plan.notes {
             work.place.tell(work.number, What::Note { text: text.clone() });
