@@ -1,40 +1,48 @@
 //! Compiled hooks on the disk.
 //!
 //! Machine code is loaded without being looked at, so whoever can write it runs whatever he likes as us. Therefore a
-//! file is used only if it is ours, nobody else can open it, and its authentication code (HMAC-SHA256) is right under
-//! a random key that is kept the same way. It is read into memory first, then verified, then loaded from there: what
-//! was verified is what is run. Everything else is compiled anew and replaced.
+//! file is used only if it is ours, nobody else can open it, and its authentication code (BLAKE3 with a key) is right
+//! under a random key that is kept the same way. Everything else is compiled anew and replaced.
 //!
-//! A file holds the code (32 bytes), then what the compiler made. The code covers the component's digest and the
-//! engine too, so that a file cannot stand in for another one.
+//! What is mapped is the very file that was verified, not what its name leads to by then. Its bytes can be changed
+//! between the two only by a program that runs as us, which needs no file to make us run what it likes. Nothing here
+//! ever writes into such a file: a new one takes its name.
+//!
+//! A file holds what the compiler made, so that it can be mapped as it is, then the code (32 bytes). The code covers
+//! the component's digest and the engine too, so that a file cannot stand in for another one.
 
+use std::fs::File;
 use std::io::{ErrorKind, Read as _};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use jecloud_disk::durable;
 use jecloud_model::ids::Digest;
 use rustix::fs::{FileType, Mode, chmod, fstat, stat};
 use rustix::process::geteuid;
-use sha2::Sha256;
 
 use crate::SandboxError;
 
-/// One block of the hash: what HMAC takes without hashing the key first.
-const KEY_BYTES: usize = 64;
-const MAC_BYTES: usize = 32;
+/// What keyed BLAKE3 takes.
+const KEY_BYTES: usize = blake3::KEY_LEN;
+const MAC_BYTES: usize = blake3::OUT_LEN;
+
+/// How much is read at once: small enough to stay in a processor's second cache, which makes verifying twice as fast
+/// as with the whole file in fresh memory.
+const CHUNK_BYTES: usize = 128 << 10;
 
 /// Of the permission bits, those of others.
 const OTHERS: u32 = 0o077;
 
 /// A file that was verified.
-pub(crate) struct Stored(Vec<u8>);
+pub(crate) struct Stored(File);
 
 impl Stored {
-    /// What the compiler made.
-    pub(crate) fn artifact(&self) -> &[u8] {
-        &self.0[MAC_BYTES..]
+    /// A name by which this very file is opened again, as long as this value lives. Its bytes are what the compiler
+    /// made, and the code, which no reader of object files looks at.
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 }
 
@@ -60,28 +68,47 @@ impl Cache {
     /// What was stored for a component by this engine; none where there is nothing, or nothing that can be trusted.
     pub(crate) fn load(&self, digest: &Digest) -> Result<Option<Stored>, SandboxError> {
         let key = self.key()?;
-        let Some(bytes) = read_private(&self.path(digest), self.max_bytes + MAC_BYTES)? else { return Ok(None) };
-        let Some((mac, artifact)) = bytes.split_at_checked(MAC_BYTES) else { return Ok(None) };
-        if self.mac(key, digest, artifact).verify_slice(mac).is_err() {
-            return Ok(None);
+        let path = self.path(digest);
+        let Some((mut file, size)) = open_private(&path, self.max_bytes + MAC_BYTES)? else { return Ok(None) };
+        let Some(artifact_bytes) = size.checked_sub(MAC_BYTES) else { return Ok(None) };
+        let mut mac = self.mac(key, digest);
+        let mut chunk = vec![0; CHUNK_BYTES.min(artifact_bytes)];
+        let mut left = artifact_bytes;
+        let mut found = [0; MAC_BYTES];
+        // It is read up to the size that it had when it was opened: what does not fit that any more is not authentic.
+        let mut verify = || -> std::io::Result<bool> {
+            while left > 0 {
+                let part = &mut chunk[..CHUNK_BYTES.min(left)];
+                file.read_exact(part)?;
+                mac.update(part);
+                left -= part.len();
+            }
+            file.read_exact(&mut found)?;
+            // The comparison takes the same time wherever the two differ.
+            Ok(mac.finalize() == found)
+        };
+        match verify() {
+            Ok(true) => Ok(Some(Stored(file))),
+            Ok(false) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(unusable(&path, error.to_string())),
         }
-        Ok(Some(Stored(bytes)))
     }
 
     /// Stores what was compiled.
     pub(crate) fn store(&self, digest: &Digest, artifact: &[u8]) -> Result<(), SandboxError> {
-        let key = self.key()?;
-        let mut bytes = self.mac(key, digest, artifact).finalize().into_bytes().to_vec();
-        bytes.extend_from_slice(artifact);
+        let mut mac = self.mac(self.key()?, digest);
+        mac.update(artifact);
+        let bytes = [artifact, mac.finalize().as_bytes()].concat();
         Ok(durable::replace(&self.path(digest), &bytes, 0o600)?)
     }
 
-    fn mac(&self, key: &[u8; KEY_BYTES], digest: &Digest, artifact: &[u8]) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new(key.into());
+    /// The beginning of a code, which the artifact's bytes complete.
+    fn mac(&self, key: &[u8; KEY_BYTES], digest: &Digest) -> blake3::Hasher {
+        let mut mac = blake3::Hasher::new_keyed(key);
         // Both are of fixed length: no two triples run together to the same bytes.
         mac.update(digest.as_str().as_bytes());
         mac.update(self.compatibility.as_bytes());
-        mac.update(artifact);
         mac
     }
 
@@ -94,16 +121,19 @@ impl Cache {
         self.make_private_dir()?;
         let path = self.dir.join("key");
         let stored = || -> Result<Option<[u8; KEY_BYTES]>, SandboxError> {
-            Ok(read_private(&path, KEY_BYTES)?.and_then(|bytes| bytes.try_into().ok()))
+            let Some((mut file, KEY_BYTES)) = open_private(&path, KEY_BYTES)? else { return Ok(None) };
+            let mut key = [0; KEY_BYTES];
+            file.read_exact(&mut key).map_err(|error| unusable(&path, error.to_string()))?;
+            Ok(Some(key))
         };
         let key = match stored()? {
             Some(key) => key,
             None => {
                 let mut key = [0; KEY_BYTES];
-                getrandom::fill(&mut key).map_err(|error| self.unusable(&path, error.to_string()))?;
+                getrandom::fill(&mut key).map_err(|error| unusable(&path, error.to_string()))?;
                 durable::replace(&path, &key, 0o600)?;
                 // If two processes make one at the same time, both use the one that stayed.
-                stored()?.ok_or_else(|| self.unusable(&path, "it cannot be kept private".to_owned()))?
+                stored()?.ok_or_else(|| unusable(&path, "it cannot be kept private".to_owned()))?
             }
         };
         Ok(self.key.get_or_init(|| key))
@@ -111,42 +141,32 @@ impl Cache {
 
     fn make_private_dir(&self) -> Result<(), SandboxError> {
         durable::create_dirs(&self.dir, 0o700)?;
-        let system = |error: rustix::io::Errno| self.unusable(&self.dir, error.to_string());
+        let system = |error: rustix::io::Errno| unusable(&self.dir, error.to_string());
         let found = stat(&self.dir).map_err(system)?;
         if found.st_uid != geteuid().as_raw() {
-            return Err(self.unusable(&self.dir, format!("it belongs to user {}", found.st_uid)));
+            return Err(unusable(&self.dir, format!("it belongs to user {}", found.st_uid)));
         }
         if found.st_mode & OTHERS != 0 {
             chmod(&self.dir, Mode::RWXU).map_err(system)?;
         }
         Ok(())
     }
-
-    fn unusable(&self, path: &Path, reason: String) -> SandboxError {
-        SandboxError::Cache { path: path.display().to_string(), reason }
-    }
 }
 
-/// The bytes of a file that belongs to us and that nobody else can open; none for every other file, and where there is
-/// none. What is checked is the open file, not the name.
-fn read_private(path: &Path, max_bytes: usize) -> Result<Option<Vec<u8>>, SandboxError> {
-    let Some(mut file) = durable::open(path)? else { return Ok(None) };
-    let unusable = |reason: String| SandboxError::Cache { path: path.display().to_string(), reason };
-    let found = fstat(&file).map_err(|error| unusable(error.to_string()))?;
+/// A file of at most `max_bytes` that belongs to us and that nobody else can open, and its size; none for every other
+/// file, and where there is none. What is checked is the open file, not the name.
+fn open_private(path: &Path, max_bytes: usize) -> Result<Option<(File, usize)>, SandboxError> {
+    let Some(file) = durable::open(path)? else { return Ok(None) };
+    let found = fstat(&file).map_err(|error| unusable(path, error.to_string()))?;
     let is_ours = found.st_uid == geteuid().as_raw()
         && found.st_mode & (OTHERS | 0o7000) == 0
         && FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
     let size = usize::try_from(found.st_size).unwrap_or(usize::MAX);
-    if !is_ours || size > max_bytes {
-        return Ok(None);
-    }
-    // One read of the size that it has now: what does not fit that any more fails the verification.
-    let mut bytes = vec![0; size];
-    match file.read_exact(&mut bytes) {
-        Ok(()) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(unusable(error.to_string())),
-    }
+    Ok((is_ours && size <= max_bytes).then_some((file, size)))
+}
+
+fn unusable(path: &Path, reason: String) -> SandboxError {
+    SandboxError::Cache { path: path.display().to_string(), reason }
 }
 
 #[cfg(test)]
@@ -163,8 +183,8 @@ mod tests {
         let (ours, theirs) = (cache("a"), cache("b"));
         let digest = Digest::of(b"component");
         theirs.store(&digest, b"machine code").unwrap();
-        let load = |cache: &Cache| cache.load(&digest).unwrap().map(|stored| stored.artifact().to_vec());
-        assert_eq!(load(&theirs).as_deref(), Some(&b"machine code"[..]));
+        let load = |cache: &Cache| cache.load(&digest).unwrap().map(|stored| std::fs::read(stored.path()).unwrap());
+        assert!(load(&theirs).unwrap().starts_with(b"machine code"));
         assert_eq!(load(&ours), None);
         // Under our name it is still theirs, although the key is the same.
         std::fs::rename(theirs.path(&digest), ours.path(&digest)).unwrap();

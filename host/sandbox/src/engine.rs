@@ -8,7 +8,7 @@ use wasmtime::{Config, Engine, OptLevel, WasmFeatures};
 use crate::Limits;
 
 /// Counts the layouts of the cache and the meanings of the configuration that the engine's own hash does not cover.
-const CACHE_FORMAT: u32 = 1;
+const CACHE_FORMAT: u32 = 2;
 
 /// Makes the engine.
 ///

@@ -129,7 +129,12 @@ impl Sandbox {
 
     fn cached(&self, digest: &Digest) -> Result<Option<Component>, SandboxError> {
         let stored = self.cache.load(digest)?;
-        Ok(stored.and_then(|stored| self.deserialize(stored.artifact()).ok()))
+        Ok(stored.and_then(|stored| {
+            #[expect(unsafe_code, reason = "wasmtime trusts what it is given here; see the safety comment")]
+            // SAFETY: this file was verified with our key to be what our own compiler made, and nobody else can open
+            // it. It is never written into, only replaced by another.
+            unsafe { Component::deserialize_file(&self.engine, stored.path()) }.ok()
+        }))
     }
 
     fn compile(&self, digest: &Digest, bytes: &[u8]) -> Result<Component, SandboxError> {
@@ -137,7 +142,10 @@ impl Sandbox {
         let failed = |source| SandboxError::Compile { digest: digest.clone(), source };
         let artifact = self.compiler.compile(bytes).map_err(failed)?;
         self.cache.store(digest, &artifact)?;
-        self.deserialize(&artifact).map_err(|error| failed(CompileError::Failed { reason: format!("{error:#}") }))
+        #[expect(unsafe_code, reason = "wasmtime trusts what it is given here; see the safety comment")]
+        // SAFETY: these bytes come from our own compiler just now.
+        let component = unsafe { Component::deserialize(&self.engine, artifact) };
+        component.map_err(|error| failed(CompileError::Failed { reason: format!("{error:#}") }))
     }
 
     /// Gives a component what it imports, and finds what it exports.
@@ -153,13 +161,5 @@ impl Sandbox {
         let exports =
             Exports { backup: outside.exports_interface(BACKUP), topology: outside.exports_interface(TOPOLOGY) };
         Hook::new(digest.clone(), prepared, exports, Arc::clone(&self.limits), self.ticker.clone()).map_err(contract)
-    }
-
-    fn deserialize(&self, artifact: &[u8]) -> wasmtime::Result<Component> {
-        #[expect(unsafe_code, reason = "wasmtime trusts what it is given here; see the safety comment")]
-        // SAFETY: these bytes come from our own compiler just now, or were verified with our key to be what it made.
-        unsafe {
-            Component::deserialize(&self.engine, artifact)
-        }
     }
 }

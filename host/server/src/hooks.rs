@@ -11,7 +11,7 @@ use jecloud_model::ids::{Digest, ServiceName, VersionId};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::powers::{self, Allowed, PlanLimits, Refusal};
 use jecloud_model::release::{Release, ReleaseService};
-use jecloud_sandbox::Hook;
+use jecloud_sandbox::{Hook, SandboxError};
 
 use crate::error::{ServerError, chain};
 use crate::facts;
@@ -86,10 +86,7 @@ impl<'a> Asked<'a> {
             .services
             .iter()
             .map(|(service, wish)| {
-                let bytes = component(&wish.hook)?.ok_or_else(|| {
-                    ServerError::Request(format!("the component {} of service {service} is missing", wish.hook.short()))
-                })?;
-                let hook = server.sandbox.load(&bytes).map_err(|error| hook_failure(service, &error))?;
+                let hook = load(server, component, service, &wish.hook)?;
                 let description = hook.describe().map_err(|error| hook_failure(service, &error))?.answer;
                 let inputs = gather(service, &description, &paths, sources)?;
                 let settings = serde_json::to_string(&wish.settings).unwrap_or_default();
@@ -160,6 +157,34 @@ impl<'a> Asked<'a> {
             .hint(hint.map_or_else(String::new, |grant| format!("`{grant}` shows what it needs and asks you.")))
             .into()
     }
+}
+
+/// Loads the hook of a service; its component is read only if it was not compiled before.
+fn load(
+    server: &Server,
+    component: Component<'_>,
+    service: &ServiceName,
+    digest: &Digest,
+) -> Result<Hook, ServerError> {
+    /// Why it is not there: what reading it came to, or what the sandbox says.
+    enum Unloaded {
+        Unread(ServerError),
+        Unusable(SandboxError),
+    }
+
+    impl From<SandboxError> for Unloaded {
+        fn from(error: SandboxError) -> Self {
+            Self::Unusable(error)
+        }
+    }
+
+    let missing =
+        || ServerError::Request(format!("the component {} of service {service} is missing", digest.short()));
+    let read = || component(digest).and_then(|bytes| bytes.ok_or_else(missing)).map_err(Unloaded::Unread);
+    server.sandbox.load_known(digest, read).map_err(|unloaded| match unloaded {
+        Unloaded::Unread(error) => error,
+        Unloaded::Unusable(error) => hook_failure(service, &error),
+    })
 }
 
 fn hook_failure(service: &ServiceName, error: &dyn std::error::Error) -> ServerError {

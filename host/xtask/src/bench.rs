@@ -66,12 +66,13 @@ const NODE: Program = Program { name: "node", package: "nodejs" };
 const CADDY: Program = Program { name: "caddy", package: "caddy" };
 const NGINX: Program = Program { name: "nginx", package: "nginx" };
 const WRK: Program = Program { name: "wrk", package: "wrk" };
+const JQ: Program = Program { name: "jq", package: "jq" };
 const BZIP2: Program = Program { name: "bzip2", package: "bzip2" };
 
 const MEASURES: [Measure; 6] = [
     ("redeploy", &[NODE], redeploy::measure),
     ("pack", &[BZIP2], pack::measure),
-    ("hook", &[], hook::measure),
+    ("hook", &[JQ], hook::measure),
     ("front", &[NGINX, CADDY, WRK], front::measure),
     ("memory", &[NODE, CADDY], memory::measure),
     ("version", &[], version::measure),
