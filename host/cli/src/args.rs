@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
+use jecloud_model::cloud::ServerName;
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, VersionId};
 
 /// The cloud stack in one binary: turns a directory into a running, supervised, health-checked application.
@@ -100,6 +101,20 @@ pub(crate) enum Command {
         #[arg(short, long, value_name = "NAME")]
         process: Option<String>,
         /// Print a JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Open a shell on a server
+    Ssh {
+        /// As `jecloud status` calls it: app-1 [default: the first]
+        server: Option<ServerName>,
+    },
+    /// Want so many servers of a group, or so many of a process: app=3, web=4
+    Scale {
+        /// NAME=COUNT, where NAME is a group of servers or a process
+        #[arg(required = true, value_name = "NAME=COUNT")]
+        wishes: Vec<String>,
+        /// Print what came of it as JSON
         #[arg(long)]
         json: bool,
     },
@@ -295,6 +310,28 @@ pub(crate) enum ServerAction {
         /// Say nothing where there is nothing to do
         #[arg(long)]
         quiet: bool,
+    },
+    /// Say what the deployment on standard input would do here
+    Plan,
+    /// Tell what the processes write
+    Logs {
+        app: AppName,
+        environment: EnvironmentName,
+        #[arg(long)]
+        lines: usize,
+        #[arg(long)]
+        since: Option<String>,
+        #[arg(long)]
+        process: Option<String>,
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Run a command as the app's processes run
+    Run {
+        app: AppName,
+        environment: EnvironmentName,
+        #[arg(required = true, last = true)]
+        command: Vec<String>,
     },
     /// Tell the exact versions that a release resolved to
     Pins { app: AppName, environment: EnvironmentName, release: ReleaseNumber },

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jecloud_disk::source::SourceTree;
 use jecloud_model::config::EnvironmentConfig;
 use jecloud_model::format::Format;
-use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, VersionId};
+use jecloud_model::ids::{AppName, EnvironmentName, ProcessName, ReleaseNumber, VersionId};
 use jecloud_model::release::{ProcessWish, Release, ReleaseService};
 use jecloud_model::time::Timestamp;
 use jecloud_sandbox::Sandbox;
@@ -28,6 +28,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) number: ReleaseNumber,
     /// What `jecloud env set` recorded.
     pub(crate) env: &'a BTreeMap<String, String>,
+    /// What `jecloud scale` recorded of processes.
+    pub(crate) scaled: &'a BTreeMap<ProcessName, u32>,
     /// Whether several servers have to switch together.
     pub(crate) hold: bool,
     /// Now.
@@ -58,11 +60,14 @@ pub(crate) fn compose(
             (resolved.service.clone(), service)
         })
         .collect();
-    let processes = wished
+    let mut processes: BTreeMap<ProcessName, ProcessWish> = wished
         .processes
         .iter()
         .map(|(name, process)| (name.clone(), ProcessWish { count: process.count, health: process.health.clone() }))
         .collect();
+    for (name, count) in circumstances.scaled {
+        processes.entry(name.clone()).or_default().count = Some(*count);
+    }
     let mut env = wished.env.clone();
     env.extend(circumstances.env.clone());
     Ok(Composed {

@@ -64,6 +64,11 @@ impl Home {
         self.clouds().join(app.as_str())
     }
 
+    /// The state of an app whose servers are elsewhere, where no other store is named.
+    pub(crate) fn remote_cloud(&self, app: &AppName) -> PathBuf {
+        self.0.join("remote").join(app.as_str())
+    }
+
     /// All clouds on this machine.
     pub(crate) fn clouds(&self) -> PathBuf {
         self.0.join("clouds")

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod compose;
 mod failure;
+mod fleet;
 mod follow;
 mod home;
 mod hooks;
@@ -53,6 +54,7 @@ fn wants_json(command: &Command) -> bool {
         | Command::Rollback { json, .. }
         | Command::Logs { json, .. }
         | Command::Ps { json }
+        | Command::Scale { json, .. }
         | Command::Env { json, .. }
         | Command::Fwd { json }
         | Command::Version { json }
@@ -76,6 +78,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             commands::logs::run(global, &commands::logs::Wish { follow, lines, since, process, json })?;
         }
         Command::Ps { json } => commands::ps::run(global, json)?,
+        Command::Ssh { server } => return commands::ssh::run(global, server.as_ref()),
+        Command::Scale { wishes, json } => commands::scale::run(global, &wishes, json)?,
         Command::Run { command } => return commands::run::run(global, &command),
         Command::Env { action, json } => commands::env::run(global, action, json)?,
         Command::Destroy => commands::destroy::run(global)?,

@@ -1,8 +1,9 @@
 //! What most commands begin with: the project, its cloud, and where hooks run.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use jecloud_cloud::{Cloud, DirectoryStore, LocalMachines, StateFile, SystemWorld};
+use jecloud_cloud::{Cloud, DirectoryStore, LocalMachines, Machines, ObjectStore, StateFile, SystemWorld};
 use jecloud_model::cloud::{CloudState, EnvironmentState};
 use jecloud_model::config::Provider;
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber};
@@ -13,6 +14,7 @@ use jecloud_server::Server;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::hooks::Components;
+use crate::output::plural;
 use crate::project::{Project, config_failure};
 
 /// The running binary, by a path that outlives this process: what it starts must be found by later commands too.
@@ -44,10 +46,12 @@ pub(crate) struct Session {
     pub(crate) app: AppName,
     /// Which environment is meant.
     pub(crate) environment: EnvironmentName,
-    /// Where everything lies.
+    /// Where everything lies that is kept on this machine.
     pub(crate) home: Home,
-    pub(crate) store: DirectoryStore,
-    machines: LocalMachines,
+    /// Who makes its servers.
+    pub(crate) provider: Provider,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    machines: Arc<dyn Machines>,
     world: SystemWorld,
 }
 
@@ -56,30 +60,58 @@ impl Session {
     pub(crate) fn open(project: &Project, environment: &EnvironmentName) -> Result<Self, Failure> {
         let wished = project.environment(environment);
         let provider = wished.cloud.provider;
-        if provider != Provider::Local {
+        if provider == Provider::Ec2 {
             let message = format!("this JeCloud cannot use provider = \"{provider}\" yet");
             let error = project.config.error_at(environment, &["cloud", "provider"], message);
             return Err(config_failure(&[error])
                 .hint("Write provider = \"local\" in [cloud], or leave it out, to run on this machine."));
         }
-        Self::at(Home::from_environment()?, &wished.app, environment)
+        let home = Home::from_environment()?;
+        if provider == Provider::Local {
+            return Self::at(home, &wished.app, environment);
+        }
+        let machines = crate::providers::ssh(project, environment, &home)?;
+        Ok(Self {
+            app: wished.app,
+            environment: environment.clone(),
+            provider,
+            // Not among the clouds of this machine, which its own server rolls forward.
+            store: Arc::new(DirectoryStore::new(home.remote_cloud(project.config.app()))),
+            machines: Arc::new(machines),
+            world: SystemWorld,
+            home,
+        })
     }
 
     /// A cloud of this machine.
     pub(crate) fn at(home: Home, app: &AppName, environment: &EnvironmentName) -> Result<Self, Failure> {
-        let store = DirectoryStore::new(home.cloud(app));
-        let machines = LocalMachines::new(executable()?, home.server());
-        Ok(Self { app: app.clone(), environment: environment.clone(), store, machines, world: SystemWorld, home })
+        Ok(Self {
+            app: app.clone(),
+            environment: environment.clone(),
+            provider: Provider::Local,
+            store: Arc::new(DirectoryStore::new(home.cloud(app))),
+            machines: Arc::new(LocalMachines::new(executable()?, home.server())),
+            world: SystemWorld,
+            home,
+        })
     }
 
     /// For the cloud crate.
     pub(crate) fn cloud(&self) -> Cloud<'_> {
-        Cloud { app: &self.app, store: &self.store, machines: &self.machines, world: &self.world }
+        Cloud { app: &self.app, store: &*self.store, machines: &*self.machines, world: &self.world }
     }
 
     /// The document of the state.
     pub(crate) fn state_file(&self) -> StateFile<'_> {
-        StateFile::new(&self.store, &self.app, &self.world)
+        StateFile::new(&*self.store, &self.app, &self.world)
+    }
+
+    /// `on this machine`, `on 2 servers`: where the environment runs.
+    pub(crate) fn where_in_words(&self, servers: u32) -> String {
+        match self.provider {
+            Provider::Local => "on this machine".to_owned(),
+            _ => format!("on {}", plural(servers.into(), "server", "servers")),
+        }
     }
 
     /// The state; none where nothing was ever deployed.
@@ -134,7 +166,6 @@ impl Session {
 
 impl Components for Session {
     fn component(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Failure> {
-        use jecloud_cloud::ObjectStore as _;
         let found = self
             .store
             .get(&jecloud_cloud::keys::hook(digest))

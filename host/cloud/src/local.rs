@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jecloud_disk::{durable, tree};
-use jecloud_launch::{Ended, Input, Launch, RunLimits, Stream, run};
+use jecloud_launch::{Ended, Input, Launch, RunLimits, Stream, interactive, run};
 use jecloud_model::cloud::{Place, ServerRecord};
 use jecloud_model::layout::ServerRoot;
 
-use crate::machines::{Details, Found, Machine, MachineError, Machines, Output};
+use crate::machines::{Details, Found, Interactive, Machine, MachineError, Machines, Output};
 use crate::object_store::ObjectStore;
 
 /// The most that a command may answer: a status of a hundred environments is far below.
@@ -92,6 +92,26 @@ impl LocalMachine {
 }
 
 impl Machine for LocalMachine {
+    fn host(&self) -> Option<String> {
+        None
+    }
+
+    fn interact(&self, what: Interactive<'_>) -> Result<i32, MachineError> {
+        let Interactive::UpdateServer(args) = what else {
+            return Err(MachineError::Refused {
+                error: "the app runs on this machine: there is no server to open a shell on".to_owned(),
+                hint: "`jecloud run -- sh` runs a shell as the app runs.".to_owned(),
+            });
+        };
+        let ended = interactive(self.launch(args).input(Input::Inherit))
+            .map_err(|error| Self::unreachable(args, error.into()))?;
+        Ok(match ended {
+            Ended::Exit(status) => status,
+            Ended::Signal(signal) => 128 + signal,
+            Ended::TimedOut | Ended::Cancelled => 1,
+        })
+    }
+
     fn call(&self, args: &[&str], stdin: Option<&[u8]>, timeout: Duration) -> Result<Output, MachineError> {
         let input = stdin.map_or(Input::Null, |bytes| Input::Bytes(bytes.to_vec()));
         let limits = RunLimits { timeout, keep_bytes: KEEP_BYTES };

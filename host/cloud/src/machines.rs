@@ -55,8 +55,28 @@ pub enum Found {
     Unknown(MachineError),
 }
 
+/// What gets this process's terminal on a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interactive<'a> {
+    /// `jecloud update-server ARGS`.
+    UpdateServer(&'a [&'a str]),
+    /// The user's shell.
+    Shell,
+}
+
 /// A server that can be talked to.
 pub trait Machine: Send + Sync {
+    /// The name or address by which requests reach it; none where names below `localhost` do.
+    fn host(&self) -> Option<String>;
+
+    /// Runs something that has standard input, output and error of this process, and waits for its end. Returns its
+    /// exit status as a shell would have it.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be started, or the connection was lost.
+    fn interact(&self, what: Interactive<'_>) -> Result<i32, MachineError>;
+
     /// Runs `jecloud update-server ARGS` there, with `stdin` as its input.
     ///
     /// # Errors

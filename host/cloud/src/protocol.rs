@@ -183,7 +183,12 @@ impl<'a> Server<'a> {
         check(args[0], &self.machine.call(args, stdin, timeout)?).map_err(|error| self.named(error))
     }
 
-    fn ask<T: DeserializeOwned>(
+    /// Runs `update-server ARGS` and reads its answer, which is JSON.
+    ///
+    /// # Errors
+    ///
+    /// See [`MachineError`].
+    pub fn ask<T: DeserializeOwned>(
         &self,
         args: &[&str],
         stdin: Option<&[u8]>,

@@ -29,6 +29,8 @@ pub struct PlanRequest {
     pub paths: Vec<String>,
     /// The contents of those that any hook wants to see.
     pub contents: BTreeMap<String, Vec<u8>>,
+    /// The components of its hooks, which need not be on the server yet.
+    pub components: BTreeMap<Digest, Vec<u8>>,
 }
 
 impl Sources for PlanRequest {
@@ -41,17 +43,12 @@ impl Sources for PlanRequest {
     }
 }
 
-/// Plans. A failure that the deployment would meet is part of the answer. Hooks are taken from `components`, as they
-/// need not be on the server yet.
-pub fn plan(
-    server: &Server,
-    request: &PlanRequest,
-    components: &BTreeMap<Digest, &[u8]>,
-) -> Result<DeployPlan, ServerError> {
+/// Plans. A failure that the deployment would meet is part of the answer.
+pub fn plan(server: &Server, request: &PlanRequest) -> Result<DeployPlan, ServerError> {
     let place = Place::new(&server.root, &request.release.app, &request.release.environment);
     let document = place.document()?;
     let mut answer = DeployPlan::default();
-    match fill(server, &place, &document, request, components, &mut answer) {
+    match fill(server, &place, &document, request, &mut answer) {
         Ok(()) => Ok(answer),
         Err(error) => {
             answer.failure = Some(error.into_failure()?);
@@ -65,14 +62,13 @@ fn fill(
     place: &Place,
     document: &AppDocument,
     request: &PlanRequest,
-    components: &BTreeMap<Digest, &[u8]>,
     answer: &mut DeployPlan,
 ) -> Result<(), ServerError> {
     let release = &request.release;
     let mut planned = Vec::new();
     let mut packages = Vec::new();
     let mut hooks = Vec::new();
-    let component = |digest: &Digest| Ok(components.get(digest).map(|bytes| bytes.to_vec()));
+    let component = |digest: &Digest| Ok(request.components.get(digest).cloned());
     for asked in Asked::all(server, &component, release, request)? {
         let context = asked.context(release, document, document.current_version.as_ref());
         packages.push(asked.required_packages(&context)?);

@@ -7,7 +7,8 @@ use std::time::Instant;
 use jecloud_cloud::{Sources, record_release, upload};
 use jecloud_disk::source::SourceTree;
 use jecloud_disk::{durable, tree};
-use jecloud_model::cloud::{CloudState, ReleaseOutcome};
+use jecloud_model::cloud::{CloudState, EnvironmentState, ReleaseOutcome};
+use jecloud_model::config::{Provider, ServerConfig};
 use jecloud_model::ids::{Digest, ReleaseNumber, ServerGroup, VersionId};
 use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
@@ -34,20 +35,39 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
         "Interrupted: the deployment goes on without you. `jecloud status{deploy_flag}` shows how far it is, `jecloud fwd{deploy_flag}` follows it."
     ));
     let mut progress = Progress::new(json);
-    if !json {
-        say(&format!("Deploying {} to {} on this machine\n", bold(wished.app.as_str()), bold(global.env.as_str())));
-    }
     let known = session.state()?;
+    let environment = known.as_ref().and_then(|state| state.environments.get(&session.environment));
+    let scale = scale(&project, &session, environment);
+    if !json {
+        let place = session.where_in_words(scale.values().sum());
+        say(&format!("Deploying {} to {} {place}\n", bold(wished.app.as_str()), bold(global.env.as_str())));
+    }
     let packed = Packed::pack(&session, &project, &mut progress)?;
-    let composed = composed(&session, &project, &packed, known.as_ref())?;
-    listen::apply(&session, &wished.cloud.listen)?;
+    let composed = composed(&session, &project, &packed, known.as_ref(), &scale)?;
+    if session.provider == Provider::Local {
+        listen::apply(&session, &wished.cloud.listen)?;
+    }
     if !force && let Some(unchanged) = unchanged(&session, known.as_ref(), &composed.release)? {
         return already(&session, unchanged, begin, json);
     }
-    let scale = wished.servers.iter().map(|(group, servers)| (group.clone(), servers.count)).collect();
     let sources = packed.sources(&session.home, &composed)?;
     let release = record(&session, known.as_ref(), composed.release, scale, sources, &mut progress)?;
     finish(&session, &project, &release, begin, &mut progress, json)
+}
+
+/// How many servers of which group there should be: what jecloud.toml says, with what `jecloud scale` recorded laid
+/// over it.
+pub(crate) fn scale(
+    project: &Project,
+    session: &Session,
+    environment: Option<&EnvironmentState>,
+) -> BTreeMap<ServerGroup, u32> {
+    let wished = project.environment(&session.environment);
+    let scaled = environment.map(|environment| environment.scaled.servers.clone()).unwrap_or_default();
+    let count = |(group, servers): (&ServerGroup, &ServerConfig)| {
+        (group.clone(), scaled.get(group).copied().unwrap_or(servers.count))
+    };
+    wished.servers.iter().map(count).collect()
 }
 
 /// The project; where there is none, a person is offered to have one made.
@@ -87,7 +107,6 @@ pub(crate) struct Packed {
 impl Packed {
     /// Looks at the tree, and packs it unless the store has it already.
     fn pack(session: &Session, project: &Project, progress: &mut Progress) -> Result<Self, Failure> {
-        use jecloud_cloud::ObjectStore as _;
         if session.home.path() == project.directory {
             return Err(Failure::usage("JECLOUD_HOME is the app's own directory, and would become a part of the app")
                 .hint("Set JECLOUD_HOME to another directory, or leave it out."));
@@ -161,14 +180,16 @@ fn composed(
     project: &Project,
     packed: &Packed,
     known: Option<&CloudState>,
+    scale: &BTreeMap<ServerGroup, u32>,
 ) -> Result<Composed, Failure> {
     let sandbox = session::sandbox(&session.home.server())?;
-    let no_variables = BTreeMap::new();
+    let (no_variables, no_wishes) = (BTreeMap::new(), BTreeMap::new());
     let environment = known.and_then(|state| state.environments.get(&session.environment));
     let circumstances = Circumstances {
         number: known.map_or(ReleaseNumber(1), |state| state.next_release(&session.environment)),
         env: environment.map_or(&no_variables, |environment| &environment.env),
-        hold: false,
+        scaled: environment.map_or(&no_wishes, |environment| &environment.scaled.processes),
+        hold: scale.values().sum::<u32>() > 1,
         now: Timestamp::from_system(std::time::SystemTime::now()),
     };
     compose(project, &session.environment, &packed.tree, packed.version.clone(), &sandbox, session, &circumstances)
@@ -200,14 +221,15 @@ pub(crate) fn unchanged(
 fn already(session: &Session, number: ReleaseNumber, begin: Instant, json: bool) -> Result<(), Failure> {
     let mut progress = Progress::new(true);
     until_end(session, number, Sources::default(), &mut progress)?;
-    let url = super::status::url(session)?;
+    let urls = super::status::urls(session)?;
     if json {
         print_json(&serde_json::json!({
-            "release": number, "outcome": "unchanged", "url": url, "took_ms": milliseconds(begin),
+            "release": number, "outcome": "unchanged", "url": urls.first(), "urls": urls,
+            "took_ms": milliseconds(begin),
         }));
     } else {
         print(&format!("\nFinished in {}: nothing changed since {number}, which serves.", seconds(begin)));
-        print(&url.unwrap_or_default());
+        urls.iter().for_each(|url| print(url));
         say("`jecloud deploy --force` replaces its processes all the same.");
     }
     Ok(())
@@ -223,13 +245,14 @@ pub(crate) fn record(
     progress: &mut Progress,
 ) -> Result<Release, Failure> {
     progress.begin("storing");
-    upload(&session.store, &sources, &mut ())
+    upload(&*session.store, &sources, &mut ())
         .map_err(|error| Failure::from_error(Code::Failed, "the app's store cannot be written", &error))?;
     for archive in sources.archives.values() {
         durable::remove(archive)?;
     }
     progress.begin("recording");
     interrupt::enter(Phase::Handing);
+    let release = Release { hold: scale.values().sum::<u32>() > 1, ..release };
     let recorded = record_release(session.cloud(), known, release.clone(), scale).inspect_err(|_| {
         interrupt::enter(Phase::Before);
     })?;
@@ -251,11 +274,11 @@ pub(crate) fn finish(
     let ended = until_end(session, release.number, Sources::default(), progress);
     let pins = write_pins(session, project, release)?;
     ended?;
-    let url = super::status::url(session)?;
+    let urls = super::status::urls(session)?;
     if json {
         print_json(&serde_json::json!({
-            "release": release.number, "version": release.version, "outcome": "serving", "url": url,
-            "took_ms": milliseconds(begin),
+            "release": release.number, "version": release.version, "outcome": "serving", "url": urls.first(),
+            "urls": urls, "took_ms": milliseconds(begin),
         }));
         return Ok(());
     }
@@ -264,7 +287,10 @@ pub(crate) fn finish(
     }
     let what = format!("{} ({}) serves", release.number, release.version.short());
     print(&format!("\nFinished in {}: {what}.", seconds(begin)));
-    print(&url.unwrap_or_else(|| "It has no process that takes requests.".to_owned()));
+    urls.iter().for_each(|url| print(url));
+    if urls.is_empty() {
+        print("It has no process that takes requests.");
+    }
     Ok(())
 }
 

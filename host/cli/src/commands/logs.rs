@@ -1,15 +1,15 @@
 //! `jecloud logs`: what the processes write.
 
-use std::time::Duration;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use jecloud_disk::log::{Follow, tail_and_follow};
-use jecloud_disk::tree;
-use jecloud_model::ids::{InstanceId, ProcessName};
-use jecloud_model::layout::{EnvironmentRoot, ServerRoot};
+use jecloud_cloud::{Machine, MachineError};
+use jecloud_model::cloud::ServerName;
 use jecloud_model::time::Timestamp;
 
 use crate::args::{Cli, Global};
 use crate::failure::{Code, Failure};
+use crate::fleet;
 use crate::output::{dim, print, print_json_line, say};
 use crate::project::Project;
 use crate::session::Session;
@@ -23,105 +23,98 @@ pub(crate) struct Wish {
     pub(crate) json: bool,
 }
 
-/// How often new lines are looked for at the latest, with several logs at once.
-const GLANCE: Duration = Duration::from_millis(200);
-
 pub(crate) fn run(global: &Global, wish: &Wish) -> Result<(), Failure> {
     let project = Project::open_to_operate(global)?;
     let session = Session::open(&project, &global.env)?;
-    session.environment_state()?;
-    show(&session.home.server(), &session, wish)
+    let since = wish.since.as_deref().map(|text| parse_since(text, now())).transpose()?;
+    if let Some(name) = &wish.process {
+        Cli::process_filter(name).map_err(|error| Failure::usage(format!("-p: {error}")))?;
+    }
+    let lines = wish.lines.to_string();
+    let mut args = vec!["logs", session.app.as_str(), session.environment.as_str(), "--lines", &lines];
+    args.extend(since.iter().flat_map(|since| ["--since", since]));
+    args.extend(wish.process.iter().flat_map(|process| ["--process", process]));
+    args.extend(wish.follow.then_some("--follow"));
+    let servers = fleet::reachable(&session)?;
+    let several = servers.len() > 1;
+    if wish.follow {
+        follow(servers, &args, several, wish.json)
+    } else {
+        collect(servers, &args, several, wish)
+    }
 }
 
-fn show(root: &ServerRoot, session: &Session, wish: &Wish) -> Result<(), Failure> {
-    let place = root.environment(&session.app, &session.environment);
-    let filter = wish
-        .process
-        .as_deref()
-        .map(Cli::process_filter)
-        .transpose()
-        .map_err(|error| Failure::usage(format!("-p: {error}")))?;
-    let since = wish.since.as_deref().map(|text| parse_since(text, now())).transpose()?;
-    let mut names = logs(&place, filter.as_ref())?;
-    if names.is_empty() && !wish.follow {
-        let all = logs(&place, None)?;
-        let known: Vec<String> = all.iter().map(InstanceId::short).collect();
-        return Err(match (&wish.process, known.is_empty()) {
-            (Some(name), false) => Failure::usage(format!("no process {name} has written anything"))
-                .hint(format!("There are: {}.", known.join(", "))),
-            _ => Failure::new(Code::Failed, "no process has written anything yet"),
-        });
+/// The last lines of all servers together.
+fn collect(
+    servers: Vec<(ServerName, Arc<dyn Machine>)>,
+    args: &[&str],
+    several: bool,
+    wish: &Wish,
+) -> Result<(), Failure> {
+    let answers = fleet::at_once(servers, |(name, machine)| {
+        let mut lines = Vec::new();
+        let mut on_line = |line: &str| {
+            lines.push((line.to_owned(), name.clone()));
+            ControlFlow::Continue(())
+        };
+        machine.follow(args, &mut on_line, &|| false).map(|()| lines)
+    });
+    let (mut lines, mut failed) = (Vec::new(), None);
+    for answer in answers {
+        match answer {
+            Ok(more) => lines.extend(more),
+            // Where another server has something to show, that one has not is nothing to talk about.
+            Err(error) => failed = Some(error),
+        }
     }
-    let mut followed: Vec<Follow> = Vec::new();
-    let mut lines = Vec::new();
-    for id in &names {
-        let (last, follow) = tail_and_follow(&place.process_log(id), wish.lines, since.as_deref())?;
-        lines.extend(last);
-        followed.push(follow);
+    if let (true, Some(error)) = (lines.is_empty(), failed) {
+        return Err(refused(&error));
     }
     // Each line begins with its time, so this is the order in which they were written.
     lines.sort();
-    for line in &lines[lines.len().saturating_sub(wish.lines)..] {
-        write(line, wish.json);
+    for (line, server) in &lines[lines.len().saturating_sub(wish.lines)..] {
+        write(line, several.then_some(server), wish.json);
     }
-    if !wish.follow {
-        return Ok(());
-    }
-    loop {
-        for id in logs(&place, filter.as_ref())? {
-            if !names.contains(&id) {
-                followed.push(tail_and_follow(&place.process_log(&id), usize::MAX, None)?.1);
-                names.push(id);
-            }
-        }
-        let mut new = Vec::new();
-        for follow in &mut followed {
-            new.extend(follow.lines()?);
-        }
-        new.sort();
-        new.iter().for_each(|line| write(line, wish.json));
-        if new.is_empty() {
-            match followed.as_slice() {
-                [only] => only.wait(GLANCE)?,
-                _ => pause(),
-            }
-        }
-    }
+    Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "several logs are looked at in turn until the person ends it")]
-fn pause() {
-    std::thread::sleep(GLANCE);
+/// Lines as they come, from all servers, until the person ends it.
+fn follow(
+    servers: Vec<(ServerName, Arc<dyn Machine>)>,
+    args: &[&str],
+    several: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let answers = fleet::at_once(servers, |(name, machine)| {
+        let mut on_line = |line: &str| {
+            write(line, several.then_some(&name), json);
+            ControlFlow::Continue(())
+        };
+        machine.follow(args, &mut on_line, &|| false)
+    });
+    answers.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(refused(&error)))
+}
+
+fn refused(error: &MachineError) -> Failure {
+    let code = if matches!(error, MachineError::Refused { .. }) { Code::Failed } else { Code::NotReachable };
+    Failure::new(code, error.to_line()).hint(error.hint())
 }
 
 fn now() -> Timestamp {
     Timestamp::from_system(std::time::SystemTime::now())
 }
 
-/// The instances that have a log.
-fn logs(place: &EnvironmentRoot, filter: Option<&(ProcessName, Option<u32>)>) -> Result<Vec<InstanceId>, Failure> {
-    let mut ids = Vec::new();
-    for name in tree::list(&place.logs())? {
-        let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".log")) else { continue };
-        let Ok(id) = id.parse::<InstanceId>() else { continue };
-        let fits = filter.is_none_or(|(process, index)| id.process == *process && index.is_none_or(|i| i == id.index));
-        if fits {
-            ids.push(id);
-        }
-    }
-    Ok(ids)
-}
-
 /// `TIMESTAMP INSTANCE TEXT` as people or programs read it.
-fn write(line: &str, json: bool) {
+fn write(line: &str, server: Option<&ServerName>, json: bool) {
     let mut parts = line.splitn(3, ' ');
     let (at, id, text) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     if json {
-        print_json_line(&serde_json::json!({"at": at, "process": id, "line": text}));
+        print_json_line(&serde_json::json!({"at": at, "server": server, "process": id, "line": text}));
     } else if text.is_empty() && id.is_empty() {
         say(line);
     } else {
-        print(&format!("{} {text}", dim(&format!("{at} {id}"))));
+        let server = server.map_or_else(String::new, |server| format!("{server} "));
+        print(&format!("{} {text}", dim(&format!("{at} {server}{id}"))));
     }
 }
 

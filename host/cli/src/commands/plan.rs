@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use jecloud_disk::source::SourceTree;
+use jecloud_model::config::Provider;
 use jecloud_model::deploy_plan::{DeployPlan, ServicePlan};
 use jecloud_model::hook::{Health, Identity, Source};
 use jecloud_model::ids::ReleaseNumber;
@@ -13,10 +15,14 @@ use jecloud_server::{PlanRequest, Server};
 use crate::args::Global;
 use crate::compose::{Circumstances, Composed, compose};
 use crate::failure::{Code, Failure};
+use crate::fleet;
 use crate::hooks;
 use crate::output::{bold, dim, plural, print, print_json, size, yellow};
 use crate::project::Project;
 use crate::session::{self, Session};
+
+/// How long a server may take to ask its hooks and itself.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(), Failure> {
     let project = Project::open(global, dir)?;
@@ -27,25 +33,31 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(),
     let version = tree.version()?;
     let root = session.home.server();
     let sandbox = session::sandbox(&root)?;
-    let no_variables = BTreeMap::new();
+    let (no_variables, no_wishes) = (BTreeMap::new(), BTreeMap::new());
     let circumstances = Circumstances {
         number: known.as_ref().map_or(ReleaseNumber(1), |state| state.next_release(&session.environment)),
         env: environment.map_or(&no_variables, |environment| &environment.env),
-        hold: false,
+        hold: super::deploy::scale(&project, &session, environment).values().sum::<u32>() > 1,
+        scaled: environment.map_or(&no_wishes, |environment| &environment.scaled.processes),
         now: Timestamp::from_system(std::time::SystemTime::now()),
     };
     let Composed { release, hooks: resolved } =
         compose(&project, &global.env, &tree, version.clone(), &sandbox, &session, &circumstances)?;
     let unchanged = super::deploy::unchanged(&session, known.as_ref(), &release)?;
 
-    let server = Server::open(root, session::executable()?, sandbox)?;
     let request = PlanRequest {
         release: release.clone(),
         paths: tree.paths().filter_map(|path| path.to_str().map(str::to_owned)).collect(),
         contents: hooks::visible(&tree, &resolved)?,
+        components: resolved.iter().map(|hook| (hook.digest.clone(), hook.wasm.clone())).collect(),
     };
-    let components = resolved.iter().map(|hook| (hook.digest.clone(), hook.wasm.as_slice())).collect();
-    let plan = jecloud_server::plan(&server, &request, &components)?;
+    let plan = match session.provider {
+        Provider::Local => {
+            let server = Server::open(root, session::executable()?, sandbox)?;
+            jecloud_server::plan(&server, &request)?
+        }
+        _ => ask(&session, &request)?,
+    };
     if json {
         print_json(&serde_json::json!({
             "app": session.app, "environment": session.environment, "version": version,
@@ -72,6 +84,18 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(),
             .world("Nothing was changed.")
             .hint(failure.hint)),
     }
+}
+
+/// Asks a server: all of a group are alike, so the first speaks for the others.
+fn ask(session: &Session, request: &PlanRequest) -> Result<DeployPlan, Failure> {
+    let servers = fleet::reachable(session).map_err(|failure| {
+        failure.hint("What is done on a server is known when there is one: `jecloud deploy` sets it up.")
+    })?;
+    let Some((name, machine)) = servers.first() else { return Ok(DeployPlan::default()) };
+    let text = serde_json::to_vec(request).unwrap_or_default();
+    jecloud_cloud::Server::new(&**machine, &name.to_string())
+        .ask(&["plan"], Some(&text), TIMEOUT)
+        .map_err(|error| Failure::new(Code::NotReachable, error.to_line()).hint(error.hint()))
 }
 
 fn render(plan: &DeployPlan) -> String {

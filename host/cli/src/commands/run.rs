@@ -2,30 +2,42 @@
 
 use std::process::ExitCode;
 
-use jecloud_launch::Ended;
+use jecloud_cloud::{Interactive, MachineError};
 
 use crate::args::Global;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
+use crate::fleet;
 use crate::project::Project;
-use crate::session::{self, Session};
+use crate::session::Session;
 
 pub(crate) fn run(global: &Global, command: &[String]) -> Result<ExitCode, Failure> {
     let project = Project::open_to_operate(global)?;
     let session = Session::open(&project, &global.env)?;
-    session.environment_state()?;
-    let server = session::local_server(session.home.server())?;
-    let place = jecloud_server::Place::new(&server.root, &session.app, &session.environment);
-    let launch = jecloud_server::one_off(&server, &place, command)?;
-    let ended = jecloud_launch::interactive(launch).map_err(|error| Failure::usage(jecloud_server::chain(&error)))?;
-    Ok(exit_code(ended))
+    let mut args = vec!["run", session.app.as_str(), session.environment.as_str(), "--"];
+    args.extend(command.iter().map(String::as_str));
+    interact(&session, None, Interactive::UpdateServer(&args))
 }
 
-/// As a shell would have it.
-pub(crate) fn exit_code(ended: Ended) -> ExitCode {
-    let code = match ended {
-        Ended::Exit(status) => status,
-        Ended::Signal(signal) => 128 + signal,
-        Ended::TimedOut | Ended::Cancelled => 1,
+/// Gives the terminal to something on a server: on this one, else on the first that can be reached.
+pub(crate) fn interact(
+    session: &Session,
+    server: Option<&jecloud_model::cloud::ServerName>,
+    what: Interactive<'_>,
+) -> Result<ExitCode, Failure> {
+    let servers = fleet::reachable(session)?;
+    let chosen = match server {
+        None => servers.first(),
+        Some(wanted) => servers.iter().find(|(name, _)| name == wanted),
     };
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
+    let known = || servers.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>().join(", ");
+    let (_, machine) = chosen.ok_or_else(|| {
+        let wanted = server.map(ToString::to_string).unwrap_or_default();
+        Failure::usage(format!("there is no server {wanted}, or it cannot be reached"))
+            .hint(format!("There are: {}.", known()))
+    })?;
+    let status = machine.interact(what).map_err(|error| {
+        let code = if matches!(error, MachineError::Refused { .. }) { Code::Failed } else { Code::NotReachable };
+        Failure::new(code, error.to_line()).hint(error.hint())
+    })?;
+    Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,14 +12,15 @@ use std::time::{Duration, Instant};
 
 use jecloud_cloud::{Found, Options, roll_forward};
 use jecloud_disk::log::{KEEP, MAX_BYTES, RotatingLog};
+use jecloud_launch::Ended;
 use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
-use jecloud_server::{Place, Server, ServerError, api, destroy, rollforward};
+use jecloud_server::{LogWish, Place, Server, ServerError, api, destroy, rollforward};
 use serde::de::DeserializeOwned;
 
-use crate::args::ServerAction;
+use crate::args::{Cli, ServerAction};
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::output::print_json_line;
@@ -77,6 +79,28 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
             destroy::destroy(&server, &Place::new(&server.root, &app, &environment))?;
         }
         ServerAction::Rollforward { app, environment, quiet } => return roll(root, app, environment, quiet),
+        ServerAction::Plan => {
+            let server = session::local_server(root)?;
+            print_json_line(&jecloud_server::plan(&server, &input()?)?);
+        }
+        ServerAction::Logs { app, environment, lines, since, process, follow } => {
+            let process = process.as_deref().map(Cli::process_filter).transpose();
+            let process = process.map_err(|error| Failure::usage(format!("--process: {error}")))?;
+            let wish = LogWish { lines, since, process, follow };
+            // Whoever reads may have enough.
+            let mut write = |line: &str| match writeln!(std::io::stdout().lock(), "{line}") {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            };
+            jecloud_server::logs(&Place::new(&root, &app, &environment), &wish, &mut write)?;
+        }
+        ServerAction::Run { app, environment, command } => {
+            let server = session::local_server(root)?;
+            let launch = jecloud_server::one_off(&server, &Place::new(&server.root, &app, &environment), &command)?;
+            let ended =
+                jecloud_launch::interactive(launch).map_err(|error| Failure::usage(jecloud_server::chain(&error)))?;
+            return Ok(exit_code(ended));
+        }
         ServerAction::Pins { app, environment, release } => {
             print_json_line(&api::pins(&Place::new(&root, &app, &environment), release)?);
         }
@@ -86,6 +110,16 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// As a shell would have it.
+fn exit_code(ended: Ended) -> ExitCode {
+    let code = match ended {
+        Ended::Exit(status) => status,
+        Ended::Signal(signal) => 128 + signal,
+        Ended::TimedOut | Ended::Cancelled => 1,
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
 /// A JSON document on standard input.

@@ -1,13 +1,15 @@
 //! `jecloud status`: what runs, where, and how well.
 
 use jecloud_model::app::{AppDocument, DeploymentState};
-use jecloud_model::ids::{AppName, EnvironmentName};
+use jecloud_model::cloud::{CloudState, EnvironmentState, ServerName};
+use jecloud_model::ids::EnvironmentName;
 use jecloud_model::processes::{ProcessState, ProcessStatus};
 use jecloud_model::time::Timestamp;
-use jecloud_server::api::{EnvironmentStatus, ServerStatus};
+use jecloud_server::api::EnvironmentStatus;
 
 use crate::args::Global;
 use crate::failure::Failure;
+use crate::fleet::{self, Answer, Report};
 use crate::output::{Table, bold, dim, duration, green, print, print_json, red, yellow};
 use crate::project::Project;
 use crate::session::Session;
@@ -15,43 +17,93 @@ use crate::session::Session;
 pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
     let project = Project::open_to_operate(global)?;
     let session = Session::open(&project, &global.env)?;
-    let status = of_server(&session, None)?;
+    let seen = of_all(&session)?;
     if json {
-        let environments: Vec<serde_json::Value> =
-            status.environments.iter().map(|environment| as_json(&status, environment)).collect();
+        let environments: Vec<serde_json::Value> = seen.iter().map(as_json).collect();
         print_json(&serde_json::json!({"app": session.app, "environments": environments}));
         return Ok(());
     }
-    if status.environments.is_empty() {
+    if seen.is_empty() {
         return Err(session.nothing_deployed());
     }
-    for (index, environment) in status.environments.iter().enumerate() {
+    for (index, environment) in seen.iter().enumerate() {
         if index > 0 {
             print("");
         }
-        show(&session.app, &status, environment);
+        show(&session, environment);
     }
     Ok(())
 }
 
-/// What the server says about the app: all its environments, or one.
-pub(crate) fn of_server(session: &Session, environment: Option<&EnvironmentName>) -> Result<ServerStatus, Failure> {
-    Ok(jecloud_server::api::status(&session.home.server(), Some(&session.app), environment)?)
+/// What is known of an environment: what the state says, and what its servers say.
+pub(crate) struct Seen {
+    name: EnvironmentName,
+    state: EnvironmentState,
+    /// In the order of the servers' names. Never empty.
+    reports: Vec<Report>,
 }
 
-/// The URL at which the environment is found; none where nothing takes requests.
-pub(crate) fn url(session: &Session) -> Result<Option<String>, Failure> {
-    let status = of_server(session, Some(&session.environment))?;
-    Ok(status.environments.first().and_then(|environment| url_of(&status, environment)))
+/// All environments of which there is anything.
+fn of_all(session: &Session) -> Result<Vec<Seen>, Failure> {
+    let Some(state) = session.state()? else { return Ok(Vec::new()) };
+    Ok(state.environments.keys().filter_map(|name| seen(session, &state, name)).collect())
 }
 
-fn url_of(status: &ServerStatus, environment: &EnvironmentStatus) -> Option<String> {
+/// The environment that is meant; none where there is nothing of it.
+pub(crate) fn of_one(session: &Session) -> Result<Option<Seen>, Failure> {
+    Ok(session.state()?.and_then(|state| seen(session, &state, &session.environment)))
+}
+
+fn seen(session: &Session, state: &CloudState, name: &EnvironmentName) -> Option<Seen> {
+    let environment = state.environments.get(name)?;
+    let mut reports = fleet::reports(session, state, name);
+    // A server that answers and knows nothing of the environment has nothing to say about it.
+    reports.retain(|report| report.status.as_ref().map_or(true, |answer| answer.environment.is_some()));
+    (!reports.is_empty()).then(|| Seen { name: name.clone(), state: environment.clone(), reports })
+}
+
+impl Seen {
+    fn answers(&self) -> impl Iterator<Item = (&Report, &Answer, &EnvironmentStatus)> {
+        self.reports.iter().filter_map(|report| {
+            let answer = report.status.as_ref().ok()?;
+            Some((report, answer, answer.environment.as_ref()?))
+        })
+    }
+
+    /// Where requests are taken: one URL for each server.
+    fn urls(&self) -> Vec<String> {
+        self.answers().filter_map(|(report, answer, status)| url_of(report, answer, status)).collect()
+    }
+
+    /// Every process with its server; none where no process manager runs.
+    pub(crate) fn processes(&self) -> Option<Vec<(Option<ServerName>, ProcessStatus)>> {
+        let mut all = None;
+        for (report, _, status) in self.answers() {
+            let Some(processes) = &status.processes else { continue };
+            let processes = processes.iter().map(|process| (report.server.clone(), process.clone()));
+            all.get_or_insert_with(Vec::new).extend(processes);
+        }
+        all
+    }
+}
+
+/// The URLs at which the environment is found; none where nothing takes requests.
+pub(crate) fn urls(session: &Session) -> Result<Vec<String>, Failure> {
+    Ok(of_one(session)?.map(|seen| seen.urls()).unwrap_or_default())
+}
+
+fn url_of(report: &Report, answer: &Answer, environment: &EnvironmentStatus) -> Option<String> {
     let takes_requests = environment
         .processes
         .as_ref()
         .is_none_or(|processes| processes.iter().any(|process| !process.ports.is_empty()));
-    let host = environment.hosts.first().filter(|_| takes_requests)?;
-    let port = status.addresses.first()?.port();
+    let local = environment.hosts.first().filter(|_| takes_requests)?;
+    let host = match &report.host {
+        Some(host) if host.contains(':') => format!("[{host}]"),
+        Some(host) => host.clone(),
+        None => local.clone(),
+    };
+    let port = answer.addresses.first()?.port();
     Some(if port == 80 { format!("http://{host}") } else { format!("http://{host}:{port}") })
 }
 
@@ -64,15 +116,16 @@ fn state_in_words(state: ProcessState) -> &'static str {
     }
 }
 
-fn as_json(status: &ServerStatus, environment: &EnvironmentStatus) -> serde_json::Value {
-    let processes: Vec<serde_json::Value> = environment
-        .processes
-        .iter()
+fn as_json(seen: &Seen) -> serde_json::Value {
+    let processes: Vec<serde_json::Value> = seen
+        .processes()
+        .into_iter()
         .flatten()
-        .map(|process| {
+        .map(|(server, process)| {
             serde_json::json!({
                 "name": process.id.short(),
                 "instance": process.id,
+                "server": server,
                 "service": process.service,
                 "state": state_in_words(process.state),
                 "pid": process.pid,
@@ -82,36 +135,60 @@ fn as_json(status: &ServerStatus, environment: &EnvironmentStatus) -> serde_json
             })
         })
         .collect();
-    let document = &environment.document;
+    let servers: Vec<serde_json::Value> = seen.reports.iter().filter_map(server_as_json).collect();
+    let document = seen.answers().map(|(_, _, status)| &status.document).next();
+    let urls = seen.urls();
     serde_json::json!({
-        "name": environment.environment,
-        "url": url_of(status, environment),
-        "current_version": document.current_version,
-        "current_release": document.current_release,
-        "deployment": document.deployment,
-        "last_failure": document.recent_failed_deployments.last(),
+        "name": seen.name,
+        "url": urls.first(),
+        "urls": urls,
+        "current_version": document.and_then(|document| document.current_version.as_ref()),
+        "current_release": document.and_then(|document| document.current_release),
+        "deployment": document.and_then(|document| document.deployment.as_ref()),
+        "last_failure": document.and_then(|document| document.recent_failed_deployments.last()),
+        "servers": servers,
         "processes": processes,
     })
 }
 
-fn show(app: &AppName, status: &ServerStatus, environment: &EnvironmentStatus) {
-    let document = &environment.document;
-    let serving = match (document.current_release, &document.current_version) {
-        (Some(release), Some(version)) => format!("{release} ({}) serves", version.short()),
-        _ => "nothing serves".to_owned(),
+fn server_as_json(report: &Report) -> Option<serde_json::Value> {
+    let server = report.server.as_ref()?;
+    Some(match &report.status {
+        Ok(answer) => serde_json::json!({
+            "name": server,
+            "host": report.host,
+            "current_release": answer.environment.as_ref().and_then(|status| status.document.current_release),
+        }),
+        Err(why) => serde_json::json!({"name": server, "host": report.host, "unreachable": why}),
+    })
+}
+
+fn show(session: &Session, seen: &Seen) {
+    let document = seen.answers().map(|(_, _, status)| &status.document).next();
+    let serving = match document.and_then(|document| Some((document.current_release?, document.current_version.as_ref()?))) {
+        Some((release, version)) => format!("{release} ({}) serves", version.short()),
+        None if document.is_none() => match seen.state.serving {
+            Some(release) => format!("{release} served when a server was last heard of"),
+            None => "nothing is known".to_owned(),
+        },
+        None => "nothing serves".to_owned(),
     };
-    print(&format!("{} {}: {serving}", bold(app.as_str()), bold(environment.environment.as_str())));
-    if let Some(url) = url_of(status, environment) {
-        print(&url);
-    }
-    if let Some(text) = deployment_in_words(document) {
+    print(&format!("{} {}: {serving}", bold(session.app.as_str()), bold(seen.name.as_str())));
+    seen.urls().iter().for_each(|url| print(url));
+    if let Some(text) = document.and_then(deployment_in_words) {
         print(&text);
     }
+    for report in &seen.reports {
+        if let Err(why) = &report.status {
+            let server = report.server.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
+            print(&red(&format!("{server} does not answer: {why}")));
+        }
+    }
     print("");
-    match &environment.processes {
+    match seen.processes() {
         None => print(&format!("{} `jecloud fwd` starts it.", red("The process manager does not run."))),
         Some(processes) if processes.is_empty() => print("No processes."),
-        Some(processes) => print(&table(processes)),
+        Some(processes) => print(&table(&processes)),
     }
 }
 
@@ -133,17 +210,20 @@ fn deployment_in_words(document: &AppDocument) -> Option<String> {
 }
 
 /// The processes as people see them.
-pub(crate) fn table(processes: &[ProcessStatus]) -> String {
+pub(crate) fn table(processes: &[(Option<ServerName>, ProcessStatus)]) -> String {
     let now = Timestamp::from_system(std::time::SystemTime::now());
-    let mut table = Table::new(["process", "service", "state", "pid", "port", "restarts", "up"]);
-    for process in processes {
+    let has_servers = processes.iter().any(|(server, _)| server.is_some());
+    let heading = ["process", "service", "state", "pid", "port", "restarts", "up"];
+    let mut table = Table::new(has_servers.then_some("server").into_iter().chain(heading));
+    for (server, process) in processes {
         let state = match process.state {
             ProcessState::Running => green("running"),
             ProcessState::BackOff => red("back-off"),
             other => yellow(state_in_words(other)),
         };
         let ports: Vec<String> = process.ports.values().map(u16::to_string).collect();
-        table.row([
+        let server = has_servers.then(|| server.as_ref().map(ToString::to_string).unwrap_or_default());
+        table.row(server.into_iter().chain([
             process.id.to_string(),
             process.service.to_string(),
             state,
@@ -151,7 +231,7 @@ pub(crate) fn table(processes: &[ProcessStatus]) -> String {
             if ports.is_empty() { dim("-") } else { ports.join(" ") },
             process.restarts.to_string(),
             process.started.map_or_else(|| dim("-"), |started| duration(now.since(started))),
-        ]);
+        ]));
     }
     table.render()
 }

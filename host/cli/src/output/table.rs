@@ -7,13 +7,13 @@ pub(crate) struct Table {
 
 impl Table {
     /// With these headings.
-    pub(crate) fn new<const N: usize>(headings: [&str; N]) -> Self {
-        Self { rows: vec![headings.map(|heading| heading.to_uppercase()).to_vec()] }
+    pub(crate) fn new<'a>(headings: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { rows: vec![headings.into_iter().map(str::to_uppercase).collect()] }
     }
 
     /// One more row; styles are allowed.
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
     }
 
     /// The text, without a line break at its end.

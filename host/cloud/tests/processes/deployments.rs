@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jecloud_cloud::{End, ObjectStore as _, Options, Progress, StateError, keys, roll_forward};
 use jecloud_model::app::{DeploymentState, Outcome};
-use jecloud_model::cloud::{Change, Rejected, ReleaseOutcome};
+use jecloud_model::cloud::{Change, Rejected, ReleaseOutcome, Scaled};
 use jecloud_model::events::What;
 use jecloud_model::ids::ReleaseNumber;
 
@@ -133,7 +133,7 @@ pub(crate) fn servers_come_and_go_with_the_scale() {
     let (number, ..) = cloud.deploy("hello", 2, &[]);
     let scale = |count| {
         let scale = [("app".parse().unwrap(), count)].into();
-        cloud.change(Change::Scale { environment: production(), scale });
+        cloud.change(Change::Scale { environment: production(), scale, scaled: Scaled::default() });
         assert_eq!(cloud.roll(None, &mut ()).unwrap().end, End::Settled);
         let servers: Vec<String> = cloud.environment().servers.keys().map(ToString::to_string).collect();
         for server in &servers {

@@ -16,5 +16,5 @@ pub use plan::{
 };
 pub use server::{LONGEST_BACK_OFF, ServerName, ServerRecord, Trouble, back_off};
 pub use state::{
-    CloudState, EnvironmentState, InvalidState, KEPT_OPERATIONS, KEPT_RELEASES, RecordedRelease, ReleaseOutcome,
+    CloudState, EnvironmentState, InvalidState, KEPT_OPERATIONS, KEPT_RELEASES, RecordedRelease, ReleaseOutcome, Scaled,
 };

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::server::ServerName;
-use super::state::{CloudState, EnvironmentState, KEPT_OPERATIONS, KEPT_RELEASES, RecordedRelease, ReleaseOutcome};
+use super::state::{
+    CloudState, EnvironmentState, KEPT_OPERATIONS, KEPT_RELEASES, RecordedRelease, ReleaseOutcome, Scaled,
+};
 use crate::format::FORMAT;
 use crate::ids::{AppName, EnvironmentName, OperationId, ReleaseNumber, ServerGroup};
 use crate::release::Release;
@@ -95,6 +97,8 @@ pub enum Change {
         environment: EnvironmentName,
         /// The groups that change, with how many servers of each there should be.
         scale: BTreeMap<ServerGroup, u32>,
+        /// What holds in the next releases, whatever jecloud.toml says.
+        scaled: Scaled,
     },
     /// Record what is going to be made as a server, or what was made. Its failures are forgotten.
     RecordServer {
@@ -256,8 +260,10 @@ impl CloudState {
                 self.environments.remove(environment);
                 Ok(())
             }
-            Change::Scale { environment, scale } => {
-                self.living(environment)?.scale.extend(scale.clone());
+            Change::Scale { environment, scale, scaled } => {
+                let state = self.living(environment)?;
+                state.scale.extend(scale.clone());
+                state.scaled.clone_from(scaled);
                 Ok(())
             }
             Change::RecordServer { environment, server, replaces, details } => {

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::server::{ServerName, ServerRecord};
 use crate::app::Failure;
 use crate::format::{Format, TooOld};
-use crate::ids::{AppName, Digest, EnvironmentName, Generation, OperationId, ReleaseNumber, ServerGroup, VersionId};
+use crate::ids::{
+    AppName, Digest, EnvironmentName, Generation, OperationId, ProcessName, ReleaseNumber, ServerGroup, VersionId,
+};
 use crate::release::Release;
 use crate::time::Timestamp;
 
@@ -60,6 +62,9 @@ pub struct EnvironmentState {
     /// How many servers of which group are wanted.
     #[serde(default)]
     pub scale: BTreeMap<ServerGroup, u32>,
+    /// What `jecloud scale` lays over the counts of jecloud.toml in the next releases.
+    #[serde(default, skip_serializing_if = "Scaled::is_empty")]
+    pub scaled: Scaled,
     /// The servers there are, or that are being made.
     #[serde(default)]
     pub servers: BTreeMap<ServerName, ServerRecord>,
@@ -72,6 +77,25 @@ pub struct EnvironmentState {
     /// Keys that a newer JeCloud wrote.
     #[serde(flatten)]
     pub more: BTreeMap<String, serde_json::Value>,
+}
+
+/// Counts that were wished for with `jecloud scale`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Scaled {
+    /// Of servers.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub servers: BTreeMap<ServerGroup, u32>,
+    /// Of processes, on each server.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub processes: BTreeMap<ProcessName, u32>,
+}
+
+impl Scaled {
+    /// Whether nothing was wished for.
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty() && self.processes.is_empty()
+    }
 }
 
 /// A release and what became of it.

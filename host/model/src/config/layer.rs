@@ -23,12 +23,15 @@ pub(super) struct CloudLayer {
     pub(super) provider: Option<Provider>,
     pub(super) region: Option<String>,
     pub(super) listen: Option<Vec<SocketAddr>>,
+    pub(super) key: Option<String>,
+    pub(super) jump: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ServerLayer {
     pub(super) count: Option<u32>,
     pub(super) machine_type: Option<String>,
+    pub(super) hosts: Option<Vec<String>>,
 }
 
 impl Layer {
@@ -39,6 +42,7 @@ impl Layer {
             servers: merged(self.servers, over.servers, |under, over| ServerLayer {
                 count: over.count.or(under.count),
                 machine_type: over.machine_type.or(under.machine_type),
+                hosts: over.hosts.or(under.hosts),
             }),
             services: merged(self.services, over.services, |under, over| ServiceConfig {
                 hook: over.hook.or(under.hook),
@@ -61,7 +65,11 @@ impl Layer {
             .into_iter()
             .map(|(name, server)| {
                 let ServerConfig { count, .. } = ServerConfig::default();
-                (name, ServerConfig { count: server.count.unwrap_or(count), machine_type: server.machine_type })
+                let hosts = server.hosts.unwrap_or_default();
+                // Whoever names servers and no number means all of them.
+                let named = u32::try_from(hosts.len()).ok().filter(|named| *named > 0);
+                let count = server.count.or(named).unwrap_or(count);
+                (name, ServerConfig { count, machine_type: server.machine_type, hosts })
             })
             .collect();
         if servers.is_empty() {
@@ -74,6 +82,8 @@ impl Layer {
                 provider: self.cloud.provider.unwrap_or_default(),
                 region: self.cloud.region,
                 listen: self.cloud.listen.unwrap_or_default(),
+                key: self.cloud.key,
+                jump: self.cloud.jump,
             },
             servers,
             services: self.services,
@@ -89,6 +99,8 @@ impl CloudLayer {
             provider: over.provider.or(self.provider),
             region: over.region.or(self.region),
             listen: over.listen.or(self.listen),
+            key: over.key.or(self.key),
+            jump: over.jump.or(self.jump),
         }
     }
 }
@@ -142,8 +154,10 @@ mod tests {
             provider in option::of(prop::sample::select(Provider::ALL.to_vec())),
             region in option::of("[a-c]"),
             listen in option::of(vec(any::<SocketAddr>(), 0..3)),
+            key in option::of("[a-c]"),
+            jump in option::of("[a-c]"),
         ) -> CloudLayer {
-            CloudLayer { provider, region, listen }
+            CloudLayer { provider, region, listen, key, jump }
         }
     }
 
@@ -164,14 +178,14 @@ mod tests {
     prop_compose! {
         fn layer()(
             cloud in cloud(),
-            servers in btree_map(id(), (option::of(1u32..9), option::of("[a-c]")), 0..4),
+            servers in btree_map(id(), (option::of(1u32..9), option::of("[a-c]"), option::of(vec("[a-c]", 0..3))), 0..4),
             services in btree_map(id(), service(), 0..4),
             processes in btree_map(id(), (option::of(0u32..9), option::of("/[a-c]"), option::of(id())), 0..4),
             env in btree_map("[A-C]", "[a-c]", 0..4),
         ) -> Layer {
             Layer {
                 cloud,
-                servers: servers.into_iter().map(|(name, (count, machine_type))| (name, ServerLayer { count, machine_type })).collect(),
+                servers: servers.into_iter().map(|(name, (count, machine_type, hosts))| (name, ServerLayer { count, machine_type, hosts })).collect(),
                 services,
                 processes: processes.into_iter().map(|(name, (count, health, on))| (name, ProcessConfig { count, health, on })).collect(),
                 env,
@@ -200,12 +214,16 @@ mod tests {
             prop_assert_eq!(both.cloud.provider, over.cloud.provider.or(under.cloud.provider));
             prop_assert_eq!(&both.cloud.region, &over.cloud.region.clone().or(under.cloud.region.clone()));
             prop_assert_eq!(&both.cloud.listen, &over.cloud.listen.clone().or(under.cloud.listen.clone()));
+            prop_assert_eq!(&both.cloud.key, &over.cloud.key.clone().or(under.cloud.key.clone()));
+            prop_assert_eq!(&both.cloud.jump, &over.cloud.jump.clone().or(under.cloud.jump.clone()));
             for (name, server) in &both.servers {
                 let (above, below) = (over.servers.get(name), under.servers.get(name));
                 prop_assert!(above.is_some() || below.is_some());
                 prop_assert_eq!(server.count, above.and_then(|s| s.count).or(below.and_then(|s| s.count)));
                 let kind = |s: &ServerLayer| s.machine_type.clone();
                 prop_assert_eq!(&server.machine_type, &above.and_then(kind).or(below.and_then(kind)));
+                let hosts = |s: &ServerLayer| s.hosts.clone();
+                prop_assert_eq!(&server.hosts, &above.and_then(hosts).or(below.and_then(hosts)));
             }
             for (name, process) in &both.processes {
                 let (above, below) = (over.processes.get(name), under.processes.get(name));

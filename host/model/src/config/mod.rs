@@ -94,6 +94,12 @@ pub struct CloudConfig {
     /// Where the front listens; empty: where JeCloud chooses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<SocketAddr>,
+    /// For servers reached by SSH: the file of the person's private key. None: what the agent has, and the usual files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// For servers reached by SSH: the server through which the others are reached, as `[user@]host[:port]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jump: Option<String>,
 }
 
 /// Who makes the servers.
@@ -136,11 +142,14 @@ pub struct ServerConfig {
     /// The machine type, in the provider's words: `t4g.small`.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub machine_type: Option<String>,
+    /// For `provider = "ssh"`: where the servers are, each as `[user@]host[:port]`; at least `count` of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { count: 1, machine_type: None }
+        Self { count: 1, machine_type: None, hosts: Vec::new() }
     }
 }
 

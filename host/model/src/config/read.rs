@@ -16,8 +16,8 @@ use crate::suggest::{did_you_mean, nearest};
 
 const TOP_KEYS: [&str; 7] = ["app", "cloud", "servers", "services", "processes", "env", "environments"];
 const ENVIRONMENT_KEYS: [&str; 5] = ["cloud", "servers", "services", "processes", "env"];
-const CLOUD_KEYS: [&str; 3] = ["provider", "region", "listen"];
-const SERVER_KEYS: [&str; 2] = ["count", "type"];
+const CLOUD_KEYS: [&str; 5] = ["provider", "region", "listen", "key", "jump"];
+const SERVER_KEYS: [&str; 3] = ["count", "type", "hosts"];
 /// Those that the host owns; all others are the hook's settings.
 const SERVICE_KEYS: [&str; 2] = ["hook", "on"];
 const PROCESS_KEYS: [&str; 3] = ["count", "health", "on"];
@@ -140,7 +140,20 @@ fn cloud(section: &Section<'_>) -> CloudLayer {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
         })
     });
-    CloudLayer { provider, region, listen: listen(section) }
+    let key = section.text("key").and_then(|found| {
+        word(section, &found, "it must be the path of a private key, as in ~/.ssh/id_ed25519", |byte| {
+            !byte.is_ascii_control()
+        })
+    });
+    let jump = section.text("jump").and_then(|found| address(section, &found));
+    CloudLayer { provider, region, listen: listen(section), key, jump }
+}
+
+/// A server that is reached by SSH.
+fn address(section: &Section<'_>, found: &Found<&str>) -> Option<String> {
+    word(section, found, "a server is written [user@]host[:port], as in root@192.0.2.1", |byte| {
+        byte.is_ascii_graphic() && !b"/\\'\"".contains(&byte)
+    })
 }
 
 /// One address or a list of them.
@@ -165,7 +178,11 @@ fn server(section: &Section<'_>) -> ServerLayer {
             byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-'
         })
     });
-    ServerLayer { count: section.integer("count", 1..=MOST).map(|found| found.value), machine_type }
+    let hosts = section.has("hosts").then(|| {
+        let hosts = section.texts("hosts");
+        hosts.iter().filter_map(|found| address(section, found)).collect::<Vec<_>>()
+    });
+    ServerLayer { count: section.integer("count", 1..=MOST).map(|found| found.value), machine_type, hosts }
 }
 
 fn service(section: &Section<'_>, all_on: &mut Vec<Found<ServerGroup>>) -> ServiceConfig {

@@ -31,7 +31,8 @@ pub fn template(app: &AppName, detected: &[Detected]) -> String {
          # Servers in groups of equal ones. Without any there is one group `app` with one server.\n\
          #[servers.app]\n\
          #count = 1\n\
-         #type = \"t4g.small\"\n\
+         #type = \"t4g.small\"            # for ec2\n\
+         #hosts = [\"root@192.0.2.1\"]    # for ssh\n\
          \n\
          # What the app is made of and what it needs, with their settings: `jecloud hook ls` shows what there is.\n\
          # Where none is named here, JeCloud looks at the files.\n"

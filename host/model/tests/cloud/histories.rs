@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jecloud_model::app::DeploymentState;
-use jecloud_model::cloud::{Change, ServerName};
+use jecloud_model::cloud::{Change, Scaled, ServerName};
 use jecloud_model::ids::ReleaseNumber;
 use proptest::prelude::*;
 
@@ -87,7 +87,7 @@ fn act(world: &mut World, action: &Action) {
             }
         }
         Action::Scale(servers) => {
-            world.change(Change::Scale { environment: production(), scale: scale(*servers) });
+            world.change(Change::Scale { environment: production(), scale: scale(*servers), scaled: Scaled::default() });
         }
         Action::Wait(seconds) => world.now = world.now.plus(Duration::from_secs(*seconds)),
         Action::Destroy => {

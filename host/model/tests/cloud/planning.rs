@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jecloud_model::app::{AppDocument, DeploymentState, Failure};
 use jecloud_model::cloud::{
-    Change, CloudStep, Objects, Place, ReleaseOutcome, SeenCloud, SeenEnvironment, SeenServer, ServerName,
+    Change, CloudStep, Objects, Place, ReleaseOutcome, Scaled, SeenCloud, SeenEnvironment, SeenServer, ServerName,
     UPLOAD_GRACE, plan,
 };
 use jecloud_model::ids::ReleaseNumber;
@@ -131,7 +131,7 @@ fn an_environment_is_forgotten_when_it_is_certain_that_nothing_is_left() {
 fn a_server_is_removed_when_the_others_serve() {
     let mut story = deployed(2);
     story.outcome(ReleaseNumber(1), ReleaseOutcome::Serving);
-    story.change(Change::Scale { environment: production(), scale: crate::scale(1) });
+    story.change(Change::Scale { environment: production(), scale: crate::scale(1), scaled: Scaled::default() });
     let serving = |content| {
         let mut document = document(1, content, DeploymentState::Deployed, false);
         document.succeed(ReleaseNumber(1), BTreeMap::new(), start()).unwrap();
