@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use crate::connect::CANCEL_INTERVAL;
 use crate::error::{Cause, RemoteError};
 use crate::session::Session;
 
-/// How much of the input is read, and handed over, at once. A packet of SSH holds about as much.
-const CHUNK: usize = 32 << 10;
+/// How much of the input is read, and handed over, at once: a packet. One that arrives in part is of no use, so that
+/// larger ones, which cost less, lose more where the connection breaks.
+const CHUNK: usize = 8 << 10;
 
 /// How long nothing may have come after the exit status before the server is asked whether that was all. A process that
 /// the command left behind may hold its output open.
@@ -85,23 +86,30 @@ struct Course {
     ended: Option<Ended>,
 }
 
-/// Opens a channel. Until it is open nothing was begun.
+/// Opens a channel. Until it is open nothing was begun. A server that has as many as it allows (OpenSSH: ten) is asked
+/// again, until it answers as late as one that is dead.
 pub(crate) async fn open_channel(
     session: &Session,
     doing: &str,
 ) -> Result<(ChannelReadHalf, ChannelWriteHalf<Msg>), RemoteError> {
+    use russh::ChannelOpenFailure::{ConnectFailed, ResourceShortage};
     let patience = session.timing().noticed();
-    match timeout(patience, session.handle().channel_open_session()).await {
-        Ok(Ok(channel)) => Ok(channel.split()),
-        Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
-            let said = format!("it opens no more channels ({reason:?})");
-            Err(RemoteError::Lost { target: session.target(), doing: doing.to_owned(), begun: false, source: said.into() })
-        }
-        Ok(Err(error)) => Err(session.lost(doing, false, Some(error.into()))),
-        Err(_) => {
-            let source = format!("no answer within {} s", patience.as_secs());
-            Err(session.lost(doing, false, Some(source.into())))
-        }
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        let said = match timeout_at(deadline, session.handle().channel_open_session()).await {
+            Ok(Ok(channel)) => return Ok(channel.split()),
+            Ok(Err(russh::Error::ChannelOpenFailure(ConnectFailed | ResourceShortage)))
+                if tokio::time::Instant::now() < deadline =>
+            {
+                tokio::time::sleep(CANCEL_INTERVAL).await;
+                continue;
+            }
+            Ok(Err(russh::Error::ChannelOpenFailure(reason))) => format!("it opens no more channels ({reason:?})"),
+            Ok(Err(error)) => return Err(session.lost(doing, false, Some(error.into()))),
+            Err(_) => format!("no answer within {} s", patience.as_secs()),
+        };
+        let (target, doing) = (session.target(), doing.to_owned());
+        return Err(RemoteError::Lost { target, doing, begun: false, source: said.into() });
     }
 }
 

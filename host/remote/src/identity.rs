@@ -133,11 +133,8 @@ fn read(path: &Path) -> Result<Option<Read>, RemoteError> {
     let Some(bytes) = found.map(zeroize::Zeroizing::new) else { return Ok(None) };
     let text = std::str::from_utf8(&bytes).map_err(|_| bad("it is no text".into()))?;
     if let Ok(key) = PrivateKey::from_openssh(text) {
-        let read = if key.is_encrypted() {
-            Read::Encrypted(Some(key.public_key().clone()))
-        } else {
-            Read::Key(Arc::new(key))
-        };
+        let read =
+            if key.is_encrypted() { Read::Encrypted(Some(key.public_key().clone())) } else { Read::Key(Arc::new(key)) };
         return Ok(Some(read));
     }
     match decode_secret_key(text, None) {

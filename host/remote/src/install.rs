@@ -72,7 +72,8 @@ impl RemoteMachine {
             self.failed(RemoteError::Local { doing: format!("read {}", file.display()), source: source.into() })
         };
         let disk = |source| self.failed(RemoteError::Disk { target: String::new(), source });
-        let mut open = durable::open(&file).map_err(disk)?.ok_or_else(|| unreadable(std::io::ErrorKind::NotFound.into()))?;
+        let mut open =
+            durable::open(&file).map_err(disk)?.ok_or_else(|| unreadable(std::io::ErrorKind::NotFound.into()))?;
         let sha256 = sha256_of(&mut open).map_err(unreadable)?;
         let to = text(&self.places().versions.join(sha256.as_str()).join("jecloud"));
         // The app's users run it too.
@@ -100,7 +101,8 @@ impl RemoteMachine {
     ///
     /// What `update-server init` says.
     pub fn init(&self, listen: &[SocketAddr]) -> Result<(), MachineError> {
-        let listen: Vec<String> = listen.iter().flat_map(|address| ["--listen".to_owned(), address.to_string()]).collect();
+        let listen: Vec<String> =
+            listen.iter().flat_map(|address| ["--listen".to_owned(), address.to_string()]).collect();
         let args: Vec<&str> = std::iter::once("init").chain(listen.iter().map(String::as_str)).collect();
         check("init", &self.call(&args, None, INIT)?)
     }
@@ -129,14 +131,17 @@ impl RemoteMachine {
             });
         }
         let chosen = binaries.others.get(architecture).unwrap_or(&binaries.own);
-        let fits = architecture_of(chosen).map_err(|source| self.failed(RemoteError::Disk { target: String::new(), source }))?;
+        let fits = architecture_of(chosen)
+            .map_err(|source| self.failed(RemoteError::Disk { target: String::new(), source }))?;
         if fits.as_deref() == Some(architecture) {
             return Ok(chosen.clone());
         }
         let what = fits.map_or("no program for Linux".to_owned(), |fits| format!("for {fits}"));
         Err(MachineError::Refused {
             error: format!("the server needs a JeCloud for {architecture}, and {} is {what}", chosen.display()),
-            hint: format!("Build one with `cargo build --release --target {architecture}-unknown-linux-gnu`, and name it in jecloud.toml."),
+            hint: format!(
+                "Build one with `cargo build --release --target {architecture}-unknown-linux-gnu`, and name it in jecloud.toml."
+            ),
         })
     }
 

@@ -21,8 +21,11 @@ const SUDO: [&str; 3] = ["sudo", "-n", "--"];
 /// How long a server that was reached before may take to be reached again.
 const RECONNECT: Duration = Duration::from_secs(20);
 
-/// So often an upload begins again where the connection was lost. Each attempt continues where the one before stopped.
-const UPLOADS: usize = 3;
+/// So many attempts to upload may in a row not get any further. Each continues where the one before stopped.
+const IN_VAIN: usize = 3;
+
+/// So many attempts to upload there are altogether.
+const ATTEMPTS: usize = 50;
 
 /// Removes what was put there and is a day old: the server has taken it, or nobody will ask it to. $1 is the directory.
 const TIDY_SCRIPT: &str = "find \"$1\" -type f -mtime +0 -delete 2>/dev/null || :";
@@ -135,19 +138,27 @@ impl RemoteMachine {
 
     /// Puts a file there, with new connections where one is lost.
     pub(crate) fn upload(&self, upload: &Upload<'_>, progress: &mut dyn FnMut(u64)) -> Result<(), MachineError> {
-        let mut attempt = 1;
-        loop {
-            let result = self.session().and_then(|session| session.upload(upload, progress));
+        let (mut in_vain, mut furthest) = (0, None);
+        for attempt in 1.. {
+            let mut start = None;
+            let mut watch = |done| {
+                start.get_or_insert(done);
+                progress(done);
+            };
+            let result = self.session().and_then(|session| session.upload(upload, &mut watch));
+            in_vain = if start > furthest { 0 } else { in_vain + 1 };
+            furthest = start.max(furthest);
             match result {
-                Ok(_) => return Ok(()),
-                Err(error @ (RemoteError::Lost { .. } | RemoteError::TimedOut { .. })) if attempt < UPLOADS => {
-                    drop(error);
+                Ok(_) => break,
+                Err(RemoteError::Lost { .. } | RemoteError::TimedOut { .. })
+                    if attempt < ATTEMPTS && in_vain < IN_VAIN =>
+                {
                     self.forget();
-                    attempt += 1;
                 }
                 Err(error) => return Err(self.failed(error)),
             }
         }
+        Ok(())
     }
 
     pub(crate) fn failed(&self, error: RemoteError) -> MachineError {

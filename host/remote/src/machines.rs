@@ -74,7 +74,13 @@ impl SshMachines {
     }
 
     /// The machine with this key, with its connection where it was met before.
-    fn machine(&self, place: &Place, target: &Target, host_key: &HostKey, session: Option<Session>) -> Arc<RemoteMachine> {
+    fn machine(
+        &self,
+        place: &Place,
+        target: &Target,
+        host_key: &HostKey,
+        session: Option<Session>,
+    ) -> Arc<RemoteMachine> {
         let mut known = lock(&self.known);
         if let Some(known) = known.get(place).filter(|known| known.target == *target && known.host_key == *host_key) {
             return known.machine.clone();

@@ -69,12 +69,7 @@ impl Session {
     ///
     /// [`RemoteError::Lost`] where no exit status came, [`RemoteError::TimedOut`]; both leave open what it did. A
     /// command that fails is no error: see [`Finished::ended`].
-    pub fn exec<A: AsRef<[u8]>>(
-        &self,
-        argv: &[A],
-        stdin: &[u8],
-        timeout: Duration,
-    ) -> Result<Finished, RemoteError> {
+    pub fn exec<A: AsRef<[u8]>>(&self, argv: &[A], stdin: &[u8], timeout: Duration) -> Result<Finished, RemoteError> {
         let (mut stdout, mut stderr) = (Tail::new(KEEP_STDOUT), Tail::new(KEEP_STDERR));
         let mut input = stdin;
         let ended = self.drive(Drive {
@@ -238,7 +233,10 @@ mod tests {
 
     #[test]
     fn messages_name_what_runs_and_no_arguments() {
-        assert_eq!(in_words(&["sudo", "-n", "--", "/usr/bin/jecloud", "update-server", "want"]), "run jecloud update-server want");
+        assert_eq!(
+            in_words(&["sudo", "-n", "--", "/usr/bin/jecloud", "update-server", "want"]),
+            "run jecloud update-server want"
+        );
         assert_eq!(in_words(&["mysql", "-psecret", "x"]), "run mysql");
     }
 }

@@ -121,9 +121,10 @@ impl TerminalInput {
         let mut over = self.over.clone();
         runtime()?.block_on(async {
             tokio::select! {
-                result = writing => result.map_err(io::Error::other),
+                biased;
                 // Whoever waits for room in a channel that has gone would wait for ever.
                 _ = over.wait_for(|over| *over) => Err(io::ErrorKind::BrokenPipe.into()),
+                result = writing => result.map_err(io::Error::other),
             }
         })
     }

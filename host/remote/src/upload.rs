@@ -132,7 +132,9 @@ impl Session {
         match taken.ended {
             Ended::Exit(0) => Ok(Uploaded::Sent { from }),
             SHORT => Err(failed("not all of it arrived", "Try again: what has arrived is used.")),
-            WRONG => Err(failed("what arrived is something else than was sent", "Try again: it begins from the start.")),
+            WRONG => {
+                Err(failed("what arrived is something else than was sent", "Try again: it begins from the start."))
+            }
             _ => Err(self.refused(&doing, &taken)),
         }
     }

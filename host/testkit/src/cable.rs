@@ -25,6 +25,7 @@ struct State {
     frozen: AtomicBool,
     over: AtomicBool,
     carried_up: AtomicU64,
+    carried_down: AtomicU64,
     accepted: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -41,6 +42,7 @@ impl Cable {
             frozen: AtomicBool::new(false),
             over: AtomicBool::new(false),
             carried_up: AtomicU64::new(0),
+            carried_down: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             open: Mutex::default(),
         });
@@ -86,6 +88,11 @@ impl Cable {
     /// So many bytes went to the server, over all connections.
     pub fn sent(&self) -> u64 {
         self.state.carried_up.load(Ordering::SeqCst)
+    }
+
+    /// So many bytes came from the server, over all connections.
+    pub fn received(&self) -> u64 {
+        self.state.carried_down.load(Ordering::SeqCst)
     }
 
     /// So many connections were made.
@@ -135,9 +142,8 @@ fn carry(mut from: TcpStream, mut to: TcpStream, limit: u64, state: &State, up: 
             break;
         }
         left -= count as u64;
-        if up {
-            state.carried_up.fetch_add(count as u64, Ordering::SeqCst);
-        }
+        let carried = if up { &state.carried_up } else { &state.carried_down };
+        carried.fetch_add(count as u64, Ordering::SeqCst);
     }
     for stream in [from, to] {
         let _ = stream.shutdown(Shutdown::Both);

@@ -45,12 +45,19 @@ impl Sshd {
         let sshd = Self { directory, port, lines, process: None, before: Vec::new() };
         sshd.new_host_key();
         std::fs::write(sshd.path("authorized_keys"), "").expect("a file");
+        std::fs::create_dir(sshd.path("home")).expect("a directory");
         sshd
     }
 
     /// What stands before the command that starts it: to start it in a namespace, say.
     pub fn start_by(&mut self, before: &[&str]) {
         self.before = before.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// The user whom it knows: whoever runs the test.
+    pub fn user() -> String {
+        let output = Command::new("id").arg("-un").output().expect("id");
+        String::from_utf8(output.stdout).expect("a name").trim().to_owned()
     }
 
     /// The port on 127.0.0.1.
@@ -94,14 +101,17 @@ impl Sshd {
     pub fn run(&mut self) {
         assert!(Path::new(SSHD).is_file(), "{SSHD} is missing: install openssh-server");
         // It refuses to start without, and packages make it only at boot.
-        std::fs::create_dir_all("/run/sshd").or_else(|_| Path::new("/run/sshd").metadata().map(drop)).ok();
+        let _ = std::fs::create_dir_all("/run/sshd");
         let here = |name: &str| self.path(name).display().to_string();
         let mut text = format!(
             "ListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
+             SetEnv HOME={}\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
              PrintMotd no\nMaxStartups 100\nLogLevel VERBOSE\n",
             here("host_key"),
-            here("authorized_keys")
+            here("authorized_keys"),
+            // What this user's shell does at its start is nobody's business here.
+            here("home")
         );
         for line in &self.lines {
             let _ = writeln!(text, "{line}");
