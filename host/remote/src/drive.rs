@@ -78,6 +78,9 @@ pub(crate) struct Drive<'a> {
     pub(crate) cancel: &'a dyn Fn() -> bool,
 }
 
+/// The answer to the question whether a server is still there.
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), russh::Error>> + 'a>>;
+
 /// What of a command is known so far.
 struct Course {
     begin: Instant,
@@ -132,7 +135,7 @@ pub(crate) async fn drive(session: &Session, drive: Drive<'_>) -> Result<Ended, 
     // The input goes its own way: its end is moved by the other arm, which must not wait for it.
     let (progress, mut progressed) = tokio::sync::mpsc::unbounded_channel();
     let mut feeding = Box::pin(feed(&write, input, progress));
-    let mut question: Option<Pin<Box<dyn Future<Output = Result<(), russh::Error>> + '_>>> = None;
+    let mut question: Option<Answer<'_>> = None;
     let mut tick = tokio::time::interval(CANCEL_INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let result = loop {

@@ -1,6 +1,6 @@
 //! A real OpenSSH server on loopback, with keys of its own.
 
-#![expect(clippy::disallowed_methods, reason = "a test starts a server and writes its files")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test starts a server and writes its files")]
 
 use std::fmt::Write as _;
 use std::io::Read as _;
