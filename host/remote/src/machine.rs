@@ -30,6 +30,9 @@ const ATTEMPTS: usize = 50;
 /// Removes what was put there and is a day old: the server has taken it, or nobody will ask it to. $1 is the directory.
 const TIDY_SCRIPT: &str = "find \"$1\" -type f -mtime +0 -delete 2>/dev/null || :";
 
+/// Whether there is a file $1. Not by the exit status: that may be somebody else's.
+const THERE_SCRIPT: &str = "if [ -e \"$1\" ]; then echo yes; else echo no; fi";
+
 /// Where things are on a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
@@ -97,10 +100,12 @@ impl RemoteMachine {
     /// When there is no telling.
     pub fn is_initialised(&self) -> Result<bool, MachineError> {
         let document = text(&self.places.root.server_document());
-        let asked = self.run(&["test", "-e", &document], b"", Duration::from_secs(60))?;
-        match asked.ended {
-            Ended::Exit(0) => Ok(true),
-            Ended::Exit(1) if asked.stderr.is_empty() => Ok(false),
+        let asked = self.run(&["sh", "-c", THERE_SCRIPT, "sh", &document], b"", Duration::from_secs(60))?;
+        let answer = String::from_utf8_lossy(&asked.stdout).into_owned();
+        // What a login script writes may come before it.
+        match answer.lines().last().filter(|_| asked.is_success()) {
+            Some("yes") => Ok(true),
+            Some("no") => Ok(false),
             _ => Err(self.refused("look for its directory", &asked)),
         }
     }

@@ -148,7 +148,7 @@ fn release_of(world: &World, app: &AppName) -> (Release, Sources) {
     (release, sources)
 }
 
-/// The whole way, over a connection that breaks in the middle of the archive.
+/// The whole way: installed, set up, handed objects and a release, followed until it serves.
 #[test]
 fn an_app_is_deployed_to_a_server_by_ssh() {
     if !can_run("an_app_is_deployed_to_a_server_by_ssh") {

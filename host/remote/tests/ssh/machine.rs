@@ -15,7 +15,7 @@ pub(crate) fn objects(place: &Place) -> Arc<Objects> {
     Arc::new(Objects::new(place.sshd.path("objects")))
 }
 
-fn places(place: &Place) -> Places {
+pub(crate) fn places(place: &Place) -> Places {
     Places {
         root: ServerRoot::new(place.sshd.path("root")),
         program: place.sshd.path("bin/jecloud"),

@@ -9,5 +9,6 @@ mod lasting;
 mod machine;
 mod place;
 mod quoting;
+mod sudo;
 mod terminals;
 mod uploads;
