@@ -212,8 +212,12 @@ impl<'a> Server<'a> {
     }
 }
 
-/// Whether a command succeeded; else its own words.
-pub(crate) fn check(command: &str, output: &Output) -> Result<(), MachineError> {
+/// Whether a command of `update-server` succeeded; else its own words.
+///
+/// # Errors
+///
+/// [`MachineError::Refused`] with what it said, [`MachineError::Garbled`] where that is no answer.
+pub fn check(command: &str, output: &Output) -> Result<(), MachineError> {
     if output.status == 0 {
         return Ok(());
     }

@@ -14,6 +14,7 @@
 //!
 //! Not promised: that what a command started and what hides from `/proc` is ended with the world.
 
+mod cable;
 mod command;
 mod compiled;
 mod eventually;
@@ -21,8 +22,10 @@ mod http;
 mod normalise;
 mod processes;
 mod project;
+mod sshd;
 mod world;
 
+pub use cable::Cable;
 pub use command::{DEADLINE, Output, Spawned};
 pub use eventually::{eventually, holds_for};
 pub use http::{Response, get, request};
@@ -30,4 +33,5 @@ pub use normalise::normalise;
 pub use processes::{is_alive, kill, parent_of, pids_that_mention};
 pub use project::Project;
 pub use rustix::process::Signal;
+pub use sshd::Sshd;
 pub use world::World;

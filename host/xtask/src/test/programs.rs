@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::programs::{Program, install as install_programs};
 
 /// What hooks are compiled with is not among them: `cargo xtask hooks` sees to that itself.
-const NEEDED: [Program; 8] = [
+const NEEDED: [Program; 10] = [
     Program { name: "cc", package: "gcc" },
     Program { name: "git", package: "git" },
     Program { name: "curl", package: "curl" },
@@ -14,6 +14,9 @@ const NEEDED: [Program; 8] = [
     // Injects faults into system calls.
     Program { name: "strace", package: "strace" },
     Program { name: "ss", package: "iproute2" },
+    // Servers that are reached by SSH.
+    Program { name: "sshd", package: "openssh-server" },
+    Program { name: "sudo", package: "sudo" },
     // The apps under examples/.
     Program { name: "node", package: "nodejs" },
     Program { name: "npm", package: "npm" },

@@ -1,0 +1,14 @@
+//! Against a real OpenSSH server on loopback, through a cable that can be cut.
+
+#![expect(clippy::disallowed_methods, reason = "the tests look at files of the server by hand")]
+
+mod commands;
+mod connecting;
+mod keys;
+mod lasting;
+mod machine;
+mod place;
+mod quoting;
+mod sudo;
+mod terminals;
+mod uploads;
