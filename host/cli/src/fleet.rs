@@ -21,6 +21,9 @@ pub(crate) struct Member {
     pub(crate) machine: Result<Arc<dyn Machine>, String>,
 }
 
+/// A server that can be reached.
+pub(crate) type Reached = (ServerName, Arc<dyn Machine>);
+
 /// What a server says about one environment.
 pub(crate) struct Report {
     /// None for this machine itself, which needs no name.
@@ -55,7 +58,7 @@ pub(crate) fn members(session: &Session, name: &EnvironmentName, environment: &E
 }
 
 /// The servers of the environment that is meant that can be reached; an error where there is none.
-pub(crate) fn reachable(session: &Session) -> Result<Vec<(ServerName, Arc<dyn Machine>)>, Failure> {
+pub(crate) fn reachable(session: &Session) -> Result<Vec<Reached>, Failure> {
     let environment = session.environment_state()?;
     let mut found = Vec::new();
     let mut details = Vec::new();

@@ -12,6 +12,7 @@ mod interrupt;
 mod listen;
 mod output;
 mod project;
+mod providers;
 mod session;
 
 use std::process::ExitCode;

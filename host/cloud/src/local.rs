@@ -103,8 +103,9 @@ impl Machine for LocalMachine {
                 hint: "`jecloud run -- sh` runs a shell as the app runs.".to_owned(),
             });
         };
-        let ended = interactive(self.launch(args).input(Input::Inherit))
-            .map_err(|error| Self::unreachable(args, error.into()))?;
+        let root = self.root.path();
+        let launch = Launch::new(&self.program).args(["update-server", "--root"]).arg(root).args(args);
+        let ended = interactive(launch.input(Input::Inherit)).map_err(|error| Self::unreachable(args, error.into()))?;
         Ok(match ended {
             Ended::Exit(status) => status,
             Ended::Signal(signal) => 128 + signal,

@@ -19,6 +19,7 @@ mod error;
 mod host_key;
 mod identity;
 mod install;
+mod interact;
 mod key_pair;
 mod machine;
 mod machines;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use jecloud_cloud::{Machine, MachineError, ObjectStore, Output, check};
+use jecloud_cloud::{Interactive, Machine, MachineError, ObjectStore, Output, check};
 use jecloud_model::layout::ServerRoot;
 
 use crate::connect::{Connection, lock};
@@ -183,6 +183,11 @@ impl RemoteMachine {
         [self.before(), &[program, "update-server"], args, &["--root", root]].concat()
     }
 
+    /// As [`Self::command`], with the root before everything: what the person typed comes last.
+    fn interactive_command<'a>(&self, args: &[&'a str], program: &'a str, root: &'a str) -> Vec<&'a str> {
+        [self.before(), &[program, "update-server", "--root", root], args].concat()
+    }
+
     fn output(&self, args: &[&str], finished: Finished) -> Result<Output, MachineError> {
         let status = match finished.ended {
             Ended::Exit(status) => status,
@@ -225,6 +230,20 @@ pub(crate) fn text(path: &std::path::Path) -> String {
 }
 
 impl Machine for RemoteMachine {
+    fn host(&self) -> Option<String> {
+        Some(self.connection.target.host.clone())
+    }
+
+    fn interact(&self, what: Interactive<'_>) -> Result<i32, MachineError> {
+        let session = self.session().map_err(|error| self.failed(error))?;
+        let (program, root) = (text(&self.places.program), text(self.places.root.path()));
+        let argv = match what {
+            Interactive::UpdateServer(args) => Some(self.interactive_command(args, &program, &root)),
+            Interactive::Shell => None,
+        };
+        crate::interact::interact(&session, argv.as_deref()).map_err(|error| self.failed(error))
+    }
+
     fn call(&self, args: &[&str], stdin: Option<&[u8]>, timeout: Duration) -> Result<Output, MachineError> {
         let (program, root) = (text(&self.places.program), text(self.places.root.path()));
         let argv = self.command(args, &program, &root);

@@ -145,6 +145,11 @@ impl Machines for SshMachines {
         Ok(details)
     }
 
+    fn remove(&self, _place: &Place, _record: &ServerRecord) -> Result<(), MachineError> {
+        // It belongs to the person, and may serve other apps.
+        Ok(())
+    }
+
     fn find(&self, place: &Place, record: &ServerRecord) -> Found {
         let machine = match (target_of(place, &record.details), host_key_of(place, &record.details)) {
             (Ok(target), Ok(Some(host_key))) => self.machine(place, &target, &host_key, None),

@@ -32,11 +32,7 @@ pub struct LogWish {
 /// # Errors
 ///
 /// When there is nothing to be shown, with the names of what there is.
-pub fn logs(
-    place: &Place,
-    wish: &LogWish,
-    write: &mut dyn FnMut(&str) -> ControlFlow<()>,
-) -> Result<(), ServerError> {
+pub fn logs(place: &Place, wish: &LogWish, write: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Result<(), ServerError> {
     let mut names = of_processes(place, wish)?;
     if names.is_empty() && !wish.follow {
         return Err(nothing(place, wish)?);
@@ -55,7 +51,10 @@ pub fn logs(
             return Ok(());
         }
     }
-    while wish.follow {
+    if !wish.follow {
+        return Ok(());
+    }
+    loop {
         for id in of_processes(place, wish)? {
             if !names.contains(&id) {
                 followed.push(tail_and_follow(&place.root.process_log(&id), usize::MAX, None)?.1);
@@ -79,7 +78,6 @@ pub fn logs(
             }
         }
     }
-    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "several logs are looked at in turn until the person ends it")]

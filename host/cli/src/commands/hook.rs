@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jecloud_cloud::{ObjectStore as _, Precondition};
+use jecloud_cloud::Precondition;
 use jecloud_disk::durable;
 use jecloud_model::hook::Description;
 use jecloud_model::ids::{Digest, ServiceName};

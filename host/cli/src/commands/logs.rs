@@ -1,15 +1,14 @@
 //! `jecloud logs`: what the processes write.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
-use jecloud_cloud::{Machine, MachineError};
+use jecloud_cloud::MachineError;
 use jecloud_model::cloud::ServerName;
 use jecloud_model::time::Timestamp;
 
 use crate::args::{Cli, Global};
 use crate::failure::{Code, Failure};
-use crate::fleet;
+use crate::fleet::{self, Reached};
 use crate::output::{dim, print, print_json_line, say};
 use crate::project::Project;
 use crate::session::Session;
@@ -37,16 +36,12 @@ pub(crate) fn run(global: &Global, wish: &Wish) -> Result<(), Failure> {
     args.extend(wish.follow.then_some("--follow"));
     let servers = fleet::reachable(&session)?;
     let several = servers.len() > 1;
-    if wish.follow {
-        follow(servers, &args, several, wish.json)
-    } else {
-        collect(servers, &args, several, wish)
-    }
+    if wish.follow { follow(servers, &args, several, wish.json) } else { collect(servers, &args, several, wish) }
 }
 
 /// The last lines of all servers together.
 fn collect(
-    servers: Vec<(ServerName, Arc<dyn Machine>)>,
+    servers: Vec<Reached>,
     args: &[&str],
     several: bool,
     wish: &Wish,
@@ -80,7 +75,7 @@ fn collect(
 
 /// Lines as they come, from all servers, until the person ends it.
 fn follow(
-    servers: Vec<(ServerName, Arc<dyn Machine>)>,
+    servers: Vec<Reached>,
     args: &[&str],
     several: bool,
     json: bool,
@@ -96,7 +91,12 @@ fn follow(
 }
 
 fn refused(error: &MachineError) -> Failure {
-    let code = if matches!(error, MachineError::Refused { .. }) { Code::Failed } else { Code::NotReachable };
+    let code = match error {
+        // It says which names there are.
+        MachineError::Refused { hint, .. } if !hint.is_empty() => Code::Usage,
+        MachineError::Refused { .. } => Code::Failed,
+        _ => Code::NotReachable,
+    };
     Failure::new(code, error.to_line()).hint(error.hint())
 }
 

@@ -42,8 +42,11 @@ pub(crate) fn run(global: &Global, words: &[String], json: bool) -> Result<(), F
     let mut scaled = environment.scaled.clone();
     scaled.servers.extend(wishes.servers.clone());
     scaled.processes.extend(wishes.processes.clone());
-    let change =
-        Change::Scale { environment: session.environment.clone(), scale: wishes.servers.clone(), scaled: scaled.clone() };
+    let change = Change::Scale {
+        environment: session.environment.clone(),
+        scale: wishes.servers.clone(),
+        scaled: scaled.clone(),
+    };
     session.state_file().update(change)?;
     let mut progress = Progress::new(json);
     if !wishes.servers.is_empty() {
@@ -92,10 +95,12 @@ fn servers(session: &Session, progress: &mut Progress) -> Result<(), Failure> {
     let options = Options { environment: Some(session.environment.clone()), ..Options::default() };
     let report = roll_forward(session.cloud(), &options, &mut Watcher::new(progress, wanted))?;
     match report.end {
-        End::Unfinished { troubles } => Err(Failure::new(Code::NotReachable, "not all servers are as they should be yet")
-            .details(troubles.iter().map(|(place, why)| format!("{}: {why}", place.server)).collect())
-            .world("The wish is recorded.")
-            .hint(format!("`jecloud fwd{}` goes on with it.", session.environment_flag()))),
+        End::Unfinished { troubles } => {
+            Err(Failure::new(Code::NotReachable, "not all servers are as they should be yet")
+                .details(troubles.iter().map(|(place, why)| format!("{}: {why}", place.server)).collect())
+                .world("The wish is recorded.")
+                .hint(format!("`jecloud fwd{}` goes on with it.", session.environment_flag())))
+        }
         _ => Ok(()),
     }
 }

@@ -165,14 +165,15 @@ fn server_as_json(report: &Report) -> Option<serde_json::Value> {
 
 fn show(session: &Session, seen: &Seen) {
     let document = seen.answers().map(|(_, _, status)| &status.document).next();
-    let serving = match document.and_then(|document| Some((document.current_release?, document.current_version.as_ref()?))) {
-        Some((release, version)) => format!("{release} ({}) serves", version.short()),
-        None if document.is_none() => match seen.state.serving {
-            Some(release) => format!("{release} served when a server was last heard of"),
-            None => "nothing is known".to_owned(),
-        },
-        None => "nothing serves".to_owned(),
-    };
+    let serving =
+        match document.and_then(|document| Some((document.current_release?, document.current_version.as_ref()?))) {
+            Some((release, version)) => format!("{release} ({}) serves", version.short()),
+            None if document.is_none() => match seen.state.serving {
+                Some(release) => format!("{release} served when a server was last heard of"),
+                None => "nothing is known".to_owned(),
+            },
+            None => "nothing serves".to_owned(),
+        };
     print(&format!("{} {}: {serving}", bold(session.app.as_str()), bold(seen.name.as_str())));
     seen.urls().iter().for_each(|url| print(url));
     if let Some(text) = document.and_then(deployment_in_words) {

@@ -44,6 +44,8 @@ fn every_command_explains_itself() {
       releases     List the releases, the newest first
       rollback     Go back to an earlier release, without building anything
       logs         Show what the app's processes write
+      ssh          Open a shell on a server
+      scale        Want so many servers of a group, or so many of a process: app=3, web=4
       ps           List the processes
       run          Run a command once, where and as the app's processes run
       env          Show or change environment variables; changes are a new release

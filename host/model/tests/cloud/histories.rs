@@ -87,7 +87,11 @@ fn act(world: &mut World, action: &Action) {
             }
         }
         Action::Scale(servers) => {
-            world.change(Change::Scale { environment: production(), scale: scale(*servers), scaled: Scaled::default() });
+            world.change(Change::Scale {
+                environment: production(),
+                scale: scale(*servers),
+                scaled: Scaled::default(),
+            });
         }
         Action::Wait(seconds) => world.now = world.now.plus(Duration::from_secs(*seconds)),
         Action::Destroy => {

@@ -1,0 +1,88 @@
+//! From what jecloud.toml says about servers to those who make and find them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jecloud_model::cloud::{Place, ServerName};
+use jecloud_model::ids::EnvironmentName;
+use jecloud_remote::{
+    Connection, HostKey, HostKeyRule, Identity, Objects, OwnKeys, RemoteError, Session, SshMachines, Target,
+};
+
+use crate::failure::{Code, Failure};
+use crate::home::Home;
+use crate::project::{Project, config_failure};
+
+/// Where the front of a server listens, where nothing else is said.
+const HTTP: u16 = 80;
+
+/// How long the server through which the others are reached may take.
+const JUMP: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// The servers that a person has.
+pub(crate) fn ssh(project: &Project, environment: &EnvironmentName, home: &Home) -> Result<SshMachines, Failure> {
+    let wished = project.environment(environment);
+    let mut hosts = BTreeMap::new();
+    for (group, servers) in &wished.servers {
+        if servers.hosts.is_empty() {
+            let message = format!("provider = \"ssh\" needs `hosts` in [servers.{group}]");
+            let error = project.config.error_at(environment, &["servers", group.as_str()], message);
+            return Err(config_failure(&[error])
+                .hint("Name them there: hosts = [\"root@192.0.2.1\"]. Each becomes a server of its own."));
+        }
+        for (index, host) in (1..).zip(&servers.hosts) {
+            let target = target(project, environment, &["servers", group.as_str(), "hosts"], host)?;
+            let server = ServerName { group: group.clone(), index };
+            hosts.insert(Place { environment: environment.clone(), server }, target);
+        }
+    }
+    let identity = Identity::Own(OwnKeys::from_environment(wished.cloud.key.as_deref().map(Path::new)));
+    let objects = Arc::new(Objects::new(home.path().join("fetched")));
+    let mut machines = SshMachines::new(hosts, identity.clone(), objects);
+    machines.listen = match wished.cloud.listen.as_slice() {
+        // One socket takes both kinds where the system has IPv6; where it has not, the other one remains.
+        [] => [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
+            .map(|address| SocketAddr::new(address, HTTP))
+            .to_vec(),
+        listen => listen.to_vec(),
+    };
+    if let Some(jump) = &wished.cloud.jump {
+        let target = target(project, environment, &["cloud", "jump"], jump)?;
+        machines.via = Some(through(target, identity, home)?);
+    }
+    Ok(machines)
+}
+
+fn target(project: &Project, environment: &EnvironmentName, path: &[&str], text: &str) -> Result<Target, Failure> {
+    text.parse().map_err(|error: jecloud_remote::TargetError| {
+        config_failure(&[project.config.error_at(environment, path, error.to_string())])
+    })
+}
+
+/// A connection to the server through which the others are reached. Its key is pinned at first contact, on this machine.
+fn through(target: Target, identity: Identity, home: &Home) -> Result<Session, Failure> {
+    let failed = |error: &RemoteError| {
+        Failure::from_error(
+            Code::NotReachable,
+            "the server through which the others are reached does not let us in",
+            error,
+        )
+        .world("Nothing was changed.")
+    };
+    let pins = home.path().join("known-jump-hosts.json");
+    let mut known: BTreeMap<String, String> = jecloud_disk::durable::read_json(&pins)?.unwrap_or_default();
+    let name = target.to_string();
+    let rule = match known.get(&name) {
+        Some(key) => HostKeyRule::Pinned(key.parse::<HostKey>().map_err(|error| failed(&error))?),
+        None => HostKeyRule::FirstContact,
+    };
+    let connection = Connection::new(target, identity, rule);
+    let session = Session::wait(&connection, Instant::now() + JUMP, &|| false).map_err(|error| failed(&error))?;
+    if known.insert(name, session.host_key().to_string()).is_none() {
+        jecloud_disk::durable::write_json(&pins, &known, 0o600)?;
+    }
+    Ok(session)
+}
