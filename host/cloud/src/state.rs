@@ -122,7 +122,8 @@ impl StateError {
             }
             Self::EditLost { .. } => "edit it again".to_owned(),
             Self::Nothing { .. } => "deploy it with `jecloud deploy`".to_owned(),
-            Self::Rejected(_) | Self::Store { .. } | Self::Contended { .. } => String::new(),
+            Self::Store { source, .. } => source.hint().to_owned(),
+            Self::Rejected(_) | Self::Contended { .. } => String::new(),
         }
     }
 
