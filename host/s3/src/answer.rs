@@ -166,10 +166,14 @@ impl Answer {
         let names_region = self.message.contains("region");
         match &*self.code {
             "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => S3Error::ExpiredCredentials,
-            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidClientTokenId" | "InvalidToken"
-            | "InvalidSecurity" | "UnrecognizedClientException" | "NotSignedUp" | "IncompleteSignature" => {
-                S3Error::WrongCredentials { code: self.code.clone() }
-            }
+            "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidClientTokenId"
+            | "InvalidToken"
+            | "InvalidSecurity"
+            | "UnrecognizedClientException"
+            | "NotSignedUp"
+            | "IncompleteSignature" => S3Error::WrongCredentials { code: self.code.clone() },
             "AuthorizationHeaderMalformed" if !names_region => S3Error::WrongCredentials { code: self.code.clone() },
             "AuthorizationHeaderMalformed"
             | "PermanentRedirect"
@@ -307,7 +311,8 @@ mod tests {
             let (error, is_transient) = explained(status, code, message);
             format!("{error}{}", if is_transient { " (transient)" } else { "" })
         };
-        let denied = "User: arn:aws:iam::1:user/ada is not authorized to perform: s3:PutBucketPolicy on resource: \"x\"";
+        let denied =
+            "User: arn:aws:iam::1:user/ada is not authorized to perform: s3:PutBucketPolicy on resource: \"x\"";
         let malformed = "The authorization header is malformed; the region 'eu-west-1' is wrong; expecting 'us-east-1'";
         let late = "Signature expired: 20260101T000000Z is now earlier than 20260101T001500Z";
         for (status, code, message, expected) in [

@@ -93,7 +93,8 @@ fn http_client() -> SharedHttpClient {
 
 /// The URL of a store that is not Amazon's, as the S3 client finds it.
 fn endpoint(config: &SdkConfig) -> Option<String> {
-    let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+    let key =
+        ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
     let given = config.endpoint_url().map(str::to_owned);
     if config.get_origin("endpoint_url").is_client_config() {
         return given;
@@ -122,7 +123,8 @@ async fn account(config: &SdkConfig, endpoint: Option<&str>, call: &Call<'_>) ->
 /// Whether the store answered that it does not know the question. What may be answered otherwise another time is not
 /// among these: the name of the bucket depends on it.
 fn knows_no_accounts(answer: &Answer) -> bool {
-    const CODES: [&str; 5] = ["InvalidAction", "InvalidRequest", "InvalidParameterValue", "MissingParameter", "InvalidArgument"];
+    const CODES: [&str; 5] =
+        ["InvalidAction", "InvalidRequest", "InvalidParameterValue", "MissingParameter", "InvalidArgument"];
     answer.is_unsupported() || answer.status == 404 || (answer.status == 400 && answer.is_one_of(&CODES))
 }
 

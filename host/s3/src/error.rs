@@ -113,13 +113,17 @@ impl S3Error {
                  ~/.aws/credentials"
                     .to_owned()
             }
-            Self::NoRegion => "write region = \"eu-west-1\", or where you want it, below [cloud] in jecloud.toml".to_owned(),
+            Self::NoRegion => {
+                "write region = \"eu-west-1\", or where you want it, below [cloud] in jecloud.toml".to_owned()
+            }
             Self::WrongRegion { actual: Some(actual), .. } => {
                 format!("write region = \"{actual}\" below [cloud] in jecloud.toml")
             }
             Self::WrongRegion { actual: None, .. } => "correct the region below [cloud] in jecloud.toml".to_owned(),
             Self::NotPermitted { action, resource } => {
-                format!("let whoever administers the AWS account permit {action} on {resource}, or set AWS_PROFILE to another role")
+                format!(
+                    "let whoever administers the AWS account permit {action} on {resource}, or set AWS_PROFILE to another role"
+                )
             }
             Self::BucketTaken { .. } => {
                 "nothing of yours is in it; give the app another name in jecloud.toml".to_owned()

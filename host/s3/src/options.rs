@@ -22,13 +22,7 @@ impl S3Options {
     /// The store of `app` in Amazon S3, with region, endpoint and credentials from where the AWS command line finds
     /// them.
     pub fn new(app: &AppName) -> Self {
-        Self {
-            app: app.clone(),
-            region: None,
-            endpoint: None,
-            credentials: Credentials::Default,
-            patience: PATIENCE,
-        }
+        Self { app: app.clone(), region: None, endpoint: None, credentials: Credentials::Default, patience: PATIENCE }
     }
 
     /// In this region, if one is given.

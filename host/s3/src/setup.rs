@@ -3,23 +3,24 @@
 
 use std::time::Duration;
 
+use aws_sdk_s3::error::BuildError;
 use aws_sdk_s3::operation::create_bucket::builders::CreateBucketFluentBuilder;
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint, BucketVersioningStatus,
-    CreateBucketConfiguration, ExpirationStatus, LifecycleRule, LifecycleRuleFilter, NoncurrentVersionExpiration,
-    PublicAccessBlockConfiguration, VersioningConfiguration,
+    CreateBucketConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
+    NoncurrentVersionExpiration, PublicAccessBlockConfiguration, VersioningConfiguration,
 };
-use aws_sdk_s3::error::BuildError;
 use jecloud_cloud::keys::{HOOKS, STATE, VERSIONS};
-use jecloud_cloud::{Etag, KEPT_STATES, ObjectStore as _, Precondition, StoreError};
+use jecloud_cloud::{Etag, KEPT_STATES, ObjectStore as _, Precondition, StoreError, SystemWorld, World as _};
+use jecloud_model::ids::OperationId;
 
 use crate::answer::Failure;
 use crate::error::S3Error;
 use crate::policy::bucket_policy;
 use crate::store::{Known, S3Store};
 
-/// What is written twice, to see whether the store minds.
-const PROBE: &str = "probe";
+/// What the keys begin with that are written twice, to see whether the store minds.
+const PROBES: &str = "probes/";
 
 /// A step is tried so often, with this pause between: a new bucket is not everywhere at once, and somebody else may be
 /// setting it up at the same time.
@@ -157,8 +158,11 @@ impl S3Store {
     /// Writes an object that must not be there a second time. A store that allows it would also allow two deployments
     /// at once to overwrite each other.
     async fn check_conditional_writes(&self) -> Result<(), StoreError> {
+        // Somebody else may be looking at the same time, and take his probe away between two writes of ours.
+        let key = format!("{PROBES}{}", OperationId::from_random(SystemWorld.random()));
+        let key = &key;
         let write = |precondition| async move {
-            match self.put_once(PROBE, b"A store must refuse to write this twice.\n", &precondition).await {
+            match self.put_once(key, b"A store must refuse to write this twice.\n", &precondition).await {
                 Ok(_) => Ok(Probed::Written),
                 Err(failure) if failure.has_status(412) => Ok(Probed::Refused),
                 Err(Failure::Answer(answer)) if answer.is_unsupported() => Ok(Probed::Unsupported),
@@ -167,12 +171,12 @@ impl S3Store {
         };
         let doing = "probe the conditional writes of";
         let other = || Precondition::IfMatch(Etag("\"00000000000000000000000000000000\"".to_owned()));
-        // There may be one already, of a set-up that did not end.
+        // It may have been written by an attempt whose answer was lost.
         let first = self.step(doing, "s3:PutObject", || write(Precondition::IfNoneMatch)).await?;
         let twice = self.step(doing, "s3:PutObject", || write(Precondition::IfNoneMatch)).await?;
         let changed = self.step(doing, "s3:PutObject", || write(other())).await?;
         let delete = || async {
-            let request = self.client.delete_object().bucket(&self.bucket).key(PROBE);
+            let request = self.client.delete_object().bucket(&self.bucket).key(key);
             request.set_expected_bucket_owner(self.owner()).send().await.map(drop).map_err(Failure::from)
         };
         self.step("delete the probe in", "s3:DeleteObject", delete).await?;
@@ -215,6 +219,11 @@ fn lifecycle() -> Result<BucketLifecycleConfiguration, BuildError> {
         )
         .rules(rule("deleted-versions", VERSIONS).noncurrent_version_expiration(after(DELETED_DAYS).build()).build()?)
         .rules(rule("deleted-hooks", HOOKS).noncurrent_version_expiration(after(DELETED_DAYS).build()).build()?)
-        .rules(rule("probes", PROBE).noncurrent_version_expiration(after(1).build()).build()?)
+        .rules(
+            rule("probes", PROBES)
+                .expiration(LifecycleExpiration::builder().days(1).build())
+                .noncurrent_version_expiration(after(1).build())
+                .build()?,
+        )
         .build()
 }

@@ -53,7 +53,11 @@ pub(crate) enum Known {
 
 impl fmt::Debug for S3Store {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("S3Store").field("bucket", &self.bucket).field("region", &self.region).finish_non_exhaustive()
+        formatter
+            .debug_struct("S3Store")
+            .field("bucket", &self.bucket)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use aws_smithy_types::timeout::TimeoutConfig;
 use bytes::Bytes;
-use jecloud_cloud::StoreError;
+use jecloud_cloud::{ObjectStore as _, StoreError};
 use jecloud_disk::{DiskError, durable};
 use tokio::task::JoinSet;
 
@@ -133,9 +133,9 @@ impl S3Store {
             Err(failure) => return Err(self.call(&doing, "s3:PutObject").error(&failure)),
         };
         let mut upload = Upload { id, parts: Vec::new(), done: 0 };
-        let sent = self.send_parts(key, &mut upload, next, progress).and_then(|()| {
-            if upload.done == size { Ok(()) } else { Err(changed(&doing)) }
-        });
+        let sent = self
+            .send_parts(key, &mut upload, next, progress)
+            .and_then(|()| if upload.done == size { Ok(()) } else { Err(changed(&doing)) });
         if let Err(error) = sent.and_then(|()| self.complete(key, &mut upload)) {
             // Where this fails too, the bucket forgets it after some days.
             let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(&upload.id);

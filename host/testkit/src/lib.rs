@@ -21,6 +21,8 @@ mod http;
 mod normalise;
 mod processes;
 mod project;
+#[cfg(feature = "s3")]
+pub mod s3;
 mod world;
 
 pub use command::{DEADLINE, Output, Spawned};
