@@ -25,6 +25,10 @@ const PROBES: &str = "probes/";
 /// A step is tried so often, with this pause between: a new bucket is not everywhere at once, and somebody else may be
 /// setting it up at the same time.
 const ATTEMPTS: u32 = 10;
+
+/// Where there is no answer, the client has tried several times already.
+const SILENT_ATTEMPTS: u32 = 3;
+
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// So many days an unfinished upload is kept, and deleted archives and hooks. A state that is not among the newest is
@@ -74,9 +78,14 @@ impl S3Store {
                 Err(failure) => failure,
             };
             attempts += 1;
-            // A bucket that was just made is not everywhere at once.
-            let may_pass = failure.is_unknown() || failure.has_code(&["NoSuchBucket"]);
-            if !may_pass || attempts == ATTEMPTS {
+            let most = if failure.has_code(&["NoSuchBucket", "OperationAborted"]) {
+                ATTEMPTS
+            } else if failure.is_unknown() {
+                SILENT_ATTEMPTS
+            } else {
+                1
+            };
+            if attempts >= most {
                 return Err(self.call(&doing, action).error(&failure));
             }
             tokio::time::sleep(PAUSE).await;
