@@ -18,6 +18,8 @@ use crate::error::S3Error;
 /// The longest text of somebody else that is shown, in characters.
 const LONGEST_TEXT: usize = 300;
 
+const NOT_IN_TIME: &str = "there was no answer in time";
+
 /// What came of a request that did not do what it was for.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -65,8 +67,10 @@ where
             SdkError::ConstructionFailure(_) => {
                 Self::NotSent { error: S3Error::NoAnswer { detail: chain(&error) }, is_transient: false }
             }
-            SdkError::TimeoutError(_) => Self::Lost("there was no answer in time".to_owned()),
-            _ => Self::Lost(chain(&error)),
+            SdkError::TimeoutError(_) => Self::Lost(NOT_IN_TIME.to_owned()),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::Lost(NOT_IN_TIME.to_owned()),
+            // The client's own words say no more than that it failed.
+            _ => Self::Lost(error.source().map_or_else(|| chain(&error), chain)),
         }
     }
 }

@@ -45,7 +45,8 @@ fn large_files_arrive_over_bad_connections() {
     assert_eq!(bucket.keys, ["state.json", "versions/1", "versions/2", "versions/3"]);
 }
 
-/// The object is there although the answer that said so was lost, and the upload is not there any more.
+/// Fails without the look whether it is there: where an upload was completed and the answer was lost, there is no such
+/// upload any more.
 #[test]
 fn an_upload_that_was_completed_without_an_answer_is_complete() {
     let server = S3Server::start();
@@ -54,13 +55,15 @@ fn an_upload_that_was_completed_without_an_answer_is_complete() {
     let directory = tempfile::tempdir().unwrap();
     let from = directory.path().join("from");
     file(&from, 9 << 20);
-    server.faults(|faults| {
-        faults.answers = vec![Answer::new("CompleteMultipartUpload", 404, "NoSuchUpload", "It does not exist.")];
-    });
+    let gone = || Answer::new("CompleteMultipartUpload", 404, "NoSuchUpload", "It does not exist.");
+    server.faults(|faults| faults.answers = vec![gone()]);
     let error = store.put_file("versions/1", &from, &mut |_| {}).unwrap_err();
     assert!(!error.is_transient() && !store.exists("versions/1").unwrap(), "it is not there, and that was not said");
-    store.put("versions/1", b"1", &Precondition::None).unwrap();
-    store.put_file("versions/1", &from, &mut |_| {}).unwrap();
+    server.faults(|faults| faults.answers = vec![gone()]);
+    let mut appears = |_| {
+        store.put("versions/1", b"1", &Precondition::None).unwrap();
+    };
+    store.put_file("versions/1", &from, &mut appears).unwrap();
 }
 
 /// Fails without the abort: parts are paid for.
