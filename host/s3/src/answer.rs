@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
+use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -83,7 +84,9 @@ fn of_credentials(error: &(dyn Error + 'static)) -> Option<Failure> {
             let is_transient = matches!(error, CredentialsError::ProviderTimedOut(_));
             let error = match error {
                 CredentialsError::CredentialsNotLoaded(_) => S3Error::NoCredentials,
-                other => S3Error::CredentialsUnavailable { detail: chain(other) },
+                // Asking the machine for its role is the last thing that is tried: nothing else was configured.
+                other if other.source().is_some_and(|source| source.is::<ImdsError>()) => S3Error::NoCredentials,
+                other => S3Error::CredentialsUnavailable { detail: other.source().map_or_else(|| chain(other), chain) },
             };
             return Some(Failure::NotSent { error, is_transient });
         }

@@ -85,11 +85,18 @@ fn home(files: &[(&str, &str)]) -> tempfile::TempDir {
     home
 }
 
+/// On a machine that has no roles to give, and on one where something that is not Amazon's answers for it.
 fn without_credentials() {
+    let server = S3Server::start();
     let home = home(&[]);
-    let (done, text) = opened(home.path(), &[("AWS_REGION", "eu-west-1")]);
-    assert!(!done && text.contains("there are no AWS credentials\n"), "{text}");
-    assert!(text.contains("hint: log in with `aws login` or `aws sso login`, or set AWS_PROFILE"), "{text}");
+    let region = ("AWS_REGION", "eu-west-1");
+    let elsewhere = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &*server.url());
+    for environment in [&[region][..], &[region, elsewhere, ("AWS_EC2_METADATA_DISABLED", "false")]] {
+        let (done, text) = opened(home.path(), environment);
+        assert!(!done && text.contains("there are no AWS credentials\n"), "{text}");
+        assert!(text.contains("hint: log in with `aws login` or `aws sso login`, or set AWS_PROFILE"), "{text}");
+    }
+    assert!(!server.calls().is_empty(), "the machine was not asked");
 }
 
 fn without_a_region() {
