@@ -159,7 +159,8 @@ impl<'a> StateFile<'a> {
     pub fn read(&self) -> Result<Option<Known>, StateError> {
         match self.get()? {
             Some(known) => Ok(Some(known)),
-            None if self.was_there()? => Err(self.vanished()),
+            // It may also have been written for the first time, and again, since it was looked for.
+            None if self.was_there()? => self.get()?.map(Some).ok_or_else(|| self.vanished()),
             None => Ok(None),
         }
     }
