@@ -3,6 +3,8 @@
 use jecloud_cloud::keys::STATE;
 use serde_json::{Value, json};
 
+use crate::setup::PROBES;
+
 /// The state is written with a precondition by whoever writes it, also by tools that know nothing of this; and only
 /// encrypted connections are accepted, unless the store itself is reached without encryption.
 pub(crate) fn bucket_policy(bucket: &str, region: &str, is_encrypted: bool) -> String {
@@ -12,7 +14,8 @@ pub(crate) fn bucket_policy(bucket: &str, region: &str, is_encrypted: bool) -> S
         "Effect": "Deny",
         "Principal": "*",
         "Action": "s3:PutObject",
-        "Resource": format!("{arn}/{STATE}"),
+        // With the probes of the set-up, which thus see whether it is understood.
+        "Resource": [format!("{arn}/{STATE}"), format!("{arn}/{PROBES}*")],
         // All of these must hold for the denial: neither precondition was given.
         "Condition": { "Null": { "s3:if-match": "true", "s3:if-none-match": "true" } },
     })];
@@ -49,7 +52,7 @@ mod tests {
     fn both_preconditions_must_be_missing_for_the_state_to_be_refused() {
         let policy: Value = serde_json::from_str(&bucket_policy("b", "eu-west-1", true)).unwrap();
         let state = &policy["Statement"][0];
-        assert_eq!(state["Resource"], "arn:aws:s3:::b/state.json");
+        assert_eq!(state["Resource"][0], "arn:aws:s3:::b/state.json");
         assert_eq!(state["Condition"]["Null"].as_object().unwrap().len(), 2);
         assert_eq!(policy["Statement"][1]["Condition"]["Bool"]["aws:SecureTransport"], "false");
         assert!(bucket_policy("b", "cn-north-1", true).contains("arn:aws-cn:s3:::b/state.json"));

@@ -20,7 +20,7 @@ use crate::policy::bucket_policy;
 use crate::store::{Known, S3Store};
 
 /// What the keys begin with that are written twice, to see whether the store minds.
-const PROBES: &str = "probes/";
+pub(crate) const PROBES: &str = "probes/";
 
 /// A step is tried so often, with this pause between: a new bucket is not everywhere at once, and somebody else may be
 /// setting it up at the same time.
@@ -169,37 +169,59 @@ impl S3Store {
     async fn check_conditional_writes(&self) -> Result<(), StoreError> {
         // Somebody else may be looking at the same time, and take his probe away between two writes of ours.
         let key = format!("{PROBES}{}", OperationId::from_random(SystemWorld.random()));
-        let key = &key;
-        let write = |precondition| async move {
-            match self.put_once(key, b"A store must refuse to write this twice.\n", &precondition).await {
-                Ok(_) => Ok(Probed::Written),
-                Err(failure) if failure.has_status(412) => Ok(Probed::Refused),
-                Err(Failure::Answer(answer)) if answer.is_unsupported() => Ok(Probed::Unsupported),
-                Err(failure) => Err(failure),
-            }
-        };
         let doing = "probe the conditional writes of";
-        let other = || Precondition::IfMatch(Etag("\"00000000000000000000000000000000\"".to_owned()));
+        let write = |precondition| {
+            let key = &key;
+            async move { self.step(doing, "s3:PutObject", || self.probe(key, &precondition)).await }
+        };
         // It may have been written by an attempt whose answer was lost.
-        let first = self.step(doing, "s3:PutObject", || write(Precondition::IfNoneMatch)).await?;
-        let twice = self.step(doing, "s3:PutObject", || write(Precondition::IfNoneMatch)).await?;
-        let changed = self.step(doing, "s3:PutObject", || write(other())).await?;
+        let mut first = write(Precondition::IfNoneMatch).await?;
+        if let Probed::Denied(failure) = first {
+            // The policy is for probes too. Where it keeps us out, the store does not know what it says.
+            let action = "s3:DeleteBucketPolicy";
+            if self.endpoint.is_none() || self.step("free", action, || self.delete_policy()).await.is_err() {
+                return Err(self.call(&format!("{doing} {}", self.describe()), "s3:PutObject").error(&failure));
+            }
+            first = write(Precondition::IfNoneMatch).await?;
+        }
+        let twice = write(Precondition::IfNoneMatch).await?;
+        let other = Etag("\"00000000000000000000000000000000\"".to_owned());
+        let changed = write(Precondition::IfMatch(other)).await?;
         let delete = || async {
-            let request = self.client.delete_object().bucket(&self.bucket).key(key);
+            let request = self.client.delete_object().bucket(&self.bucket).key(&key);
             request.set_expected_bucket_owner(self.owner()).send().await.map(drop).map_err(Failure::from)
         };
         self.step("delete the probe in", "s3:DeleteObject", delete).await?;
         let found = match (first, twice, changed) {
+            (_, Probed::Refused, Probed::Refused) => return Ok(()),
+            (Probed::Denied(failure), ..) | (_, Probed::Denied(failure), _) | (.., Probed::Denied(failure)) => {
+                return Err(self.call(&format!("{doing} {}", self.describe()), "s3:PutObject").error(&failure));
+            }
             (Probed::Unsupported, ..) | (_, Probed::Unsupported, _) => "it does not know If-None-Match",
             (_, Probed::Written, _) => "an object that existed was written in spite of If-None-Match",
             (.., Probed::Unsupported) => "it does not know If-Match",
             (.., Probed::Written) => "an object was replaced in spite of an If-Match that did not match",
-            (_, Probed::Refused, Probed::Refused) => return Ok(()),
         };
         let doing = format!("keep the cloud state of {} in {}", self.app, self.describe());
         let store = self.describe();
         let error = S3Error::NoConditionalWrites { store, found: found.to_owned() };
         Err(self.call(&doing, "s3:PutObject").hindered(error))
+    }
+
+    async fn probe(&self, key: &str, precondition: &Precondition) -> Result<Probed, Failure> {
+        match self.put_once(key, b"A store must refuse to write this twice.\n", precondition).await {
+            Ok(_) => Ok(Probed::Written),
+            Err(failure) if failure.has_status(412) => Ok(Probed::Refused),
+            Err(failure) if failure.has_code(&["AccessDenied"]) => Ok(Probed::Denied(failure)),
+            Err(Failure::Answer(answer)) if answer.is_unsupported() => Ok(Probed::Unsupported),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn delete_policy(&self) -> Result<(), Failure> {
+        let request = self.client.delete_bucket_policy().bucket(&self.bucket);
+        request.set_expected_bucket_owner(self.owner()).send().await?;
+        Ok(())
     }
 }
 
@@ -207,6 +229,7 @@ enum Probed {
     Written,
     Refused,
     Unsupported,
+    Denied(Failure),
 }
 
 /// What nobody needs any more goes by itself: parts of uploads that nobody completed, and what was deleted or replaced

@@ -155,6 +155,16 @@ fn a_simpler_store_is_used_too() {
     assert!(server.bucket(store.bucket()).unwrap().is_versioned);
 }
 
+/// Fails without the look whether the policy lets us write: nobody could ever.
+#[test]
+fn a_policy_that_is_misunderstood_is_taken_back() {
+    let server = S3Server::start();
+    server.faults(|faults| faults.policies_ignore_conditions = true);
+    let store = open(&server);
+    found(&store);
+    assert_eq!(server.bucket(store.bucket()).unwrap().policy, "");
+}
+
 /// The name depends on the account, so an account that is not known at the moment is not none.
 #[test]
 fn an_account_that_is_not_known_now_is_not_none() {

@@ -22,6 +22,8 @@ pub struct S3Faults {
     pub silent: BTreeSet<String>,
     /// Preconditions are ignored.
     pub no_conditional_writes: bool,
+    /// Policies deny whatever their conditions say.
+    pub policies_ignore_conditions: bool,
     /// It has no accounts: STS is not known.
     pub no_accounts: bool,
     /// Bodies of downloads end after so many bytes.

@@ -7,12 +7,12 @@ use futures_util::{StreamExt as _, stream};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, BucketVersioningStatus, CompleteMultipartUploadInput,
     CompleteMultipartUploadOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput, DeleteMarkerEntry, DeleteObjectInput, DeleteObjectOutput, ETag, ETagCondition,
-    GetObjectInput, GetObjectOutput, ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsV2Input,
-    ListObjectsV2Output, Object, ObjectVersion, PutBucketLifecycleConfigurationInput,
-    PutBucketLifecycleConfigurationOutput, PutBucketPolicyInput, PutBucketPolicyOutput, PutBucketVersioningInput,
-    PutBucketVersioningOutput, PutObjectInput, PutObjectOutput, PutPublicAccessBlockInput, PutPublicAccessBlockOutput,
-    StreamingBlob, UploadPartInput, UploadPartOutput,
+    CreateMultipartUploadOutput, DeleteBucketPolicyInput, DeleteBucketPolicyOutput, DeleteMarkerEntry,
+    DeleteObjectInput, DeleteObjectOutput, ETag, ETagCondition, GetObjectInput, GetObjectOutput,
+    ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectVersion,
+    PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput, PutBucketPolicyInput,
+    PutBucketPolicyOutput, PutBucketVersioningInput, PutBucketVersioningOutput, PutObjectInput, PutObjectOutput,
+    PutPublicAccessBlockInput, PutPublicAccessBlockOutput, StreamingBlob, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
@@ -50,6 +50,7 @@ fn bucket_for<'a, T>(
     action: &str,
     key: Option<&str>,
 ) -> S3Result<&'a mut Bucket> {
+    let ignores_conditions = inside.faults.policies_ignore_conditions;
     let Some(bucket) = inside.buckets.get_mut(name) else {
         return Err(s3_error!(NoSuchBucket, "The specified bucket does not exist"));
     };
@@ -60,7 +61,7 @@ fn bucket_for<'a, T>(
     };
     let is_denied = bucket.owner != caller(request)
         || expected.is_some_and(|expected| expected != bucket.owner)
-        || denies(&bucket.policy, action, &resource, &request.headers);
+        || denies(&bucket.policy, action, &resource, &request.headers, ignores_conditions);
     if is_denied { Err(s3_error!(AccessDenied, "Access Denied")) } else { Ok(bucket) }
 }
 
@@ -161,6 +162,16 @@ impl S3 for Memory {
         }
         bucket.policy.clone_from(&request.input.policy);
         Ok(S3Response::new(PutBucketPolicyOutput::default()))
+    }
+
+    async fn delete_bucket_policy(
+        &self,
+        request: S3Request<DeleteBucketPolicyInput>,
+    ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
+        let mut inside = self.inside();
+        let bucket = bucket_for(&mut inside, &request, &request.input.bucket, "s3:DeleteBucketPolicy", None)?;
+        bucket.policy.clear();
+        Ok(S3Response::new(DeleteBucketPolicyOutput::default()))
     }
 
     async fn put_bucket_lifecycle_configuration(

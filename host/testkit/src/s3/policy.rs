@@ -4,8 +4,14 @@ use http::HeaderMap;
 use serde_json::Value;
 
 /// Whether a policy denies an action on a resource to a request with these headers, over a connection that is not
-/// encrypted. What this does not understand denies.
-pub(super) fn denies(policy: &str, action: &str, resource: &str, headers: &HeaderMap) -> bool {
+/// encrypted. What this does not understand denies. With `ignores_conditions` they count as fulfilled.
+pub(super) fn denies(
+    policy: &str,
+    action: &str,
+    resource: &str,
+    headers: &HeaderMap,
+    ignores_conditions: bool,
+) -> bool {
     if policy.is_empty() {
         return false;
     }
@@ -14,7 +20,7 @@ pub(super) fn denies(policy: &str, action: &str, resource: &str, headers: &Heade
     statements.iter().filter(|statement| statement["Effect"] == "Deny").any(|statement| {
         texts(&statement["Action"]).iter().any(|pattern| matches(pattern, action))
             && texts(&statement["Resource"]).iter().any(|pattern| matches(pattern, resource))
-            && conditions_hold(&statement["Condition"], headers)
+            && (ignores_conditions || conditions_hold(&statement["Condition"], headers))
     })
 }
 

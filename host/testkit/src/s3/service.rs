@@ -151,6 +151,7 @@ fn name(method: &Method, uri: &Uri) -> &'static str {
         ("PUT", true, false) if has("versioning") => "PutBucketVersioning",
         ("PUT", true, false) if has("publicAccessBlock") => "PutPublicAccessBlock",
         ("PUT", true, false) if has("policy") => "PutBucketPolicy",
+        ("DELETE", true, false) if has("policy") => "DeleteBucketPolicy",
         ("PUT", true, false) if has("lifecycle") => "PutBucketLifecycleConfiguration",
         ("PUT", true, false) => "CreateBucket",
         ("GET", true, false) if has("versions") => "ListObjectVersions",
