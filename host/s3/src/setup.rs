@@ -212,7 +212,10 @@ impl S3Store {
         match self.put_once(key, b"A store must refuse to write this twice.\n", precondition).await {
             Ok(_) => Ok(Probed::Written),
             Err(failure) if failure.has_status(412) => Ok(Probed::Refused),
-            Err(failure) if failure.has_code(&["AccessDenied"]) => Ok(Probed::Denied(failure)),
+            // Some say no more than the status.
+            Err(failure) if failure.has_status(403) && failure.has_code(&["AccessDenied", ""]) => {
+                Ok(Probed::Denied(failure))
+            }
             Err(Failure::Answer(answer)) if answer.is_unsupported() => Ok(Probed::Unsupported),
             Err(failure) => Err(failure),
         }

@@ -114,6 +114,13 @@ impl S3Server {
         self.inside().buckets.insert(name.to_owned(), Bucket::new(OTHER_ACCOUNT, ""));
     }
 
+    /// Makes a bucket that belongs to somebody else, who lets everybody read and write.
+    pub fn make_open_bucket_of_another(&self, name: &str) {
+        let mut bucket = Bucket::new(OTHER_ACCOUNT, "");
+        bucket.is_open = true;
+        self.inside().buckets.insert(name.to_owned(), bucket);
+    }
+
     /// Deletes a bucket with all that is in it.
     pub fn delete_bucket(&self, name: &str) {
         self.inside().buckets.remove(name);

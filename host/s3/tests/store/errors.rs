@@ -105,18 +105,34 @@ fn a_name_that_somebody_else_has() {
     assert_eq!(*cause(&error), S3Error::BucketTaken { bucket: name });
 }
 
-/// A bucket that appears where ours was, in somebody else's account, is not read from or written to. Fails without
-/// the account in every request, as far as the other lets us in.
+/// A bucket that somebody else made under our name, and lets us use, is not used: he would read what we write, and
+/// write what we read. Fails without the account in every request.
 #[test]
 fn every_request_says_whose_bucket_it_must_be() {
     let server = S3Server::start();
     let store = open(&server);
     let etag = found(&store);
+    let past = store.history(keys::STATE).unwrap();
+    assert_eq!(past, []);
     server.delete_bucket(store.bucket());
-    server.make_bucket_of_another(store.bucket());
+    server.make_open_bucket_of_another(store.bucket());
+    assert!(S3Store::open(&options(&server)).is_err());
+    let directory = tempfile::tempdir().unwrap();
+    let (from, large) = (directory.path().join("from"), directory.path().join("large"));
+    jecloud_disk::durable::replace(&from, b"1", 0o600).unwrap();
+    jecloud_disk::durable::replace(&large, &vec![0; 9 << 20], 0o600).unwrap();
     assert!(store.get(keys::STATE).is_err());
     assert!(store.put(keys::STATE, b"2", &Precondition::IfMatch(etag)).is_err());
+    assert!(store.put(keys::STATE, b"2", &Precondition::IfNoneMatch).is_err());
+    assert!(store.get_to_file("versions/1", &from).is_err());
     assert!(store.list(keys::VERSIONS).is_err());
+    assert!(store.exists("versions/1").is_err());
+    assert!(store.delete("versions/1").is_err());
+    assert!(store.history(keys::STATE).is_err());
+    assert!(store.get_past(keys::STATE, "version-000001").is_err());
+    assert!(store.put_file("versions/1", &from, &mut |_| {}).is_err());
+    assert!(store.put_file("versions/1", &large, &mut |_| {}).is_err());
+    assert_eq!(server.bucket(store.bucket()).unwrap().keys, Vec::<String>::new());
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(super) struct Upload {
 #[derive(Debug)]
 pub(super) struct Bucket {
     pub(super) owner: String,
+    /// Whether its owner lets everybody do everything.
+    pub(super) is_open: bool,
     pub(super) region: String,
     pub(super) is_versioned: bool,
     pub(super) is_private: bool,
@@ -46,6 +48,7 @@ impl Bucket {
     pub(super) fn new(owner: &str, region: &str) -> Self {
         Self {
             owner: owner.to_owned(),
+            is_open: false,
             region: region.to_owned(),
             is_versioned: false,
             is_private: false,

@@ -59,7 +59,7 @@ fn bucket_for<'a, T>(
         Some(key) => format!("arn:aws:s3:::{name}/{key}"),
         None => format!("arn:aws:s3:::{name}"),
     };
-    let is_denied = bucket.owner != caller(request)
+    let is_denied = !(bucket.is_open || bucket.owner == caller(request))
         || expected.is_some_and(|expected| expected != bucket.owner)
         || denies(&bucket.policy, action, &resource, &request.headers, ignores_conditions);
     if is_denied { Err(s3_error!(AccessDenied, "Access Denied")) } else { Ok(bucket) }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -88,7 +89,12 @@ async fn answer(request: Request<Incoming>, service: S3Service, shared: Shared) 
             tokio::time::sleep(SILENCE).await;
             return Err(reset());
         }
-        Fate::Answer(answer) => return Ok(thought_of(&answer)),
+        Fate::Answer(answer) => {
+            // Who is still sending would otherwise find the connection closed, and no answer.
+            let mut body = request.into_body();
+            while let Some(Ok(_)) = body.frame().await {}
+            return Ok(thought_of(&answer));
+        }
         Fate::Done | Fate::DoneAndLost => {}
     }
     let response = if name == "GetCallerIdentity" {
