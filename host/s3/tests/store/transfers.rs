@@ -66,6 +66,25 @@ fn an_upload_that_was_completed_without_an_answer_is_complete() {
     store.put_file("versions/1", &from, &mut appears).unwrap();
 }
 
+/// Fails where 412 is an error: the client repeats what it does not know to be done, and meets its own write.
+#[test]
+fn an_upload_that_meets_itself_is_there() {
+    let server = S3Server::start();
+    let store = open(&server);
+    found(&store);
+    let directory = tempfile::tempdir().unwrap();
+    let from = directory.path().join("from");
+    for (size, request) in [(1000, "PutObject"), (9 << 20, "CompleteMultipartUpload")] {
+        let bytes = file(&from, size);
+        server.faults(|faults| faults.lost_replies = vec![request.to_owned()]);
+        let key = format!("versions/{size}");
+        store.put_file(&key, &from, &mut |_| {}).unwrap();
+        let contents = server.contents(store.bucket(), &key);
+        assert!(contents.len() == 1 && contents[0] == bytes, "{request}");
+        assert!(server.faults(|faults| faults.lost_replies.is_empty()));
+    }
+}
+
 /// Fails without the abort: parts are paid for.
 #[test]
 fn an_upload_that_fails_leaves_nothing() {

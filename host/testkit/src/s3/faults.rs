@@ -10,6 +10,8 @@ pub struct S3Faults {
     pub seed: u64,
     /// So many are done, and their answer is lost.
     pub lost_replies_percent: u64,
+    /// These are done once each, and their answer is lost.
+    pub lost_replies: Vec<String>,
     /// So many are answered 409 where they have a precondition, and 503 else. They are not done.
     pub refused_percent: u64,
     /// So many are not done, and the connection is reset.
@@ -106,6 +108,10 @@ impl S3Faults {
         }
         if let Some(answer) = self.always.iter().find(|answer| answer.to == name) {
             return Fate::Answer(answer.clone());
+        }
+        if let Some(at) = self.lost_replies.iter().position(|lost| lost == name) {
+            self.lost_replies.remove(at);
+            return Fate::DoneAndLost;
         }
         if self.chance(self.lost_replies_percent) {
             return Fate::DoneAndLost;
