@@ -1,9 +1,12 @@
 //! Showing a roll-forward: events become lines.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jecloud_cloud::{End, Options, Progress as Went, Report, Reporter, Sources, roll_forward};
 use jecloud_model::app::DeploymentState;
+use jecloud_model::cloud::Place;
+use jecloud_model::config::Provider;
 use jecloud_model::events::{Event, What};
 use jecloud_model::ids::ReleaseNumber;
 
@@ -20,33 +23,48 @@ pub(crate) struct Watcher<'a> {
     progress: &'a mut Progress,
     /// Which release is watched; others are not shown.
     release: ReleaseNumber,
-    /// Lines that commands of the current state wrote: shown only if it fails.
-    last_output: String,
+    /// Whether the one server is this machine, which needs no name.
+    is_local: bool,
+    /// Notes that were shown: several servers have the same to say.
+    noted: BTreeSet<String>,
 }
 
 impl<'a> Watcher<'a> {
-    pub(crate) fn new(progress: &'a mut Progress, release: ReleaseNumber) -> Self {
-        Self { progress, release, last_output: String::new() }
+    pub(crate) fn new(session: &Session, progress: &'a mut Progress, release: ReleaseNumber) -> Self {
+        Self { progress, release, is_local: session.provider == Provider::Local, noted: BTreeSet::new() }
     }
 
-    fn event(&mut self, event: Event) {
+    /// A line about a server.
+    fn about(&self, place: &Place, text: &str) -> String {
+        if self.is_local { text.to_owned() } else { format!("{}: {text}", place.server) }
+    }
+
+    fn server(&self, place: &Place) -> String {
+        if self.is_local { "this machine".to_owned() } else { format!("server {}", place.server) }
+    }
+
+    fn event(&mut self, place: &Place, event: Event) {
         match event.what {
-            What::Entered { state } => self.progress.begin(in_progress(state)),
+            What::Entered { state } => self.progress.begin(&self.about(place, in_progress(state))),
             What::Finished { state, detail, took_ms } => {
                 let text = done(state, &detail);
                 if text.is_empty() {
                     self.progress.over();
                 } else {
-                    self.progress.done_after(&text, Some(Duration::from_millis(took_ms)));
+                    self.progress.done_after(&self.about(place, &text), Some(Duration::from_millis(took_ms)));
                 }
             }
             What::Command { title, .. } => self.progress.detail(&title),
-            What::Output { line } => {
-                self.progress.detail(&line);
-                self.last_output = line;
+            What::Output { line } => self.progress.detail(&line),
+            What::Note { text } if self.noted.insert(text.clone()) => self.progress.note(&text),
+            What::Note { .. } => {}
+            What::Failed { .. } => {
+                // What is shown as going on may go on at another server.
+                if !self.is_local {
+                    self.progress.begin(&self.about(place, "failed"));
+                }
+                self.progress.failed();
             }
-            What::Note { text } => self.progress.note(&text),
-            What::Failed { .. } => self.progress.failed(),
             What::Serving | What::Aborted => self.progress.over(),
         }
     }
@@ -56,13 +74,23 @@ impl Reporter for Watcher<'_> {
     fn report(&mut self, went: Went) {
         match went {
             Went::Handed { .. } => interrupt::enter(Phase::Following),
-            Went::Event { release, event, .. } if release == self.release => {
+            Went::Event { release, event, place } if release == self.release => {
                 interrupt::enter(Phase::Following);
-                self.event(event);
+                self.event(&place, event);
             }
-            Went::Creating(place) => self.progress.begin(&format!("setting up server {}", place.server)),
-            Went::Created(_) => self.progress.done("set up this machine"),
-            Went::Trouble { place, reason, .. } => self.progress.note(&format!("{}: {reason}", place.server)),
+            Went::Creating(place) => self.progress.begin(&format!("setting up {}", self.server(&place))),
+            Went::Created(place) => self.progress.done(&format!("set up {}", self.server(&place))),
+            Went::Removed(place) if !self.is_local => self.progress.done(&format!("removed {}", self.server(&place))),
+            Went::Putting { place, .. } if !self.is_local => {
+                self.progress.begin(&format!("sending to {}", self.server(&place)));
+            }
+            Went::Trouble { place, reason, hint } => {
+                let hint = if hint.is_empty() { hint } else { format!(" ({})", sentence(&hint)) };
+                let text = format!("{}: {reason}{hint}", place.server);
+                if self.noted.insert(text.clone()) {
+                    self.progress.note(&text);
+                }
+            }
             _ => {}
         }
     }
@@ -111,7 +139,7 @@ pub(crate) fn until_end(
         patience: PATIENCE,
         cancel: &|| false,
     };
-    let report = roll_forward(session.cloud(), &options, &mut Watcher::new(progress, release))?;
+    let report = roll_forward(session.cloud(), &options, &mut Watcher::new(session, progress, release))?;
     match &report.end {
         End::Serving | End::Settled => Ok(report),
         End::Failed(failure) => {

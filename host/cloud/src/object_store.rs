@@ -166,9 +166,27 @@ pub enum StoreError {
         /// What was said.
         source: Cause,
     },
+    /// A person has to do something first: log in, be given a permission. Nothing was changed.
+    #[error("cannot {doing}")]
+    Hindered {
+        /// What was attempted, on what.
+        doing: String,
+        /// What hinders it.
+        source: Cause,
+        /// What the person can do, as a fragment: `log in with ...`.
+        hint: String,
+    },
 }
 
 impl StoreError {
+    /// What the person can do, as a fragment; empty where the message says it all.
+    pub fn hint(&self) -> &str {
+        match self {
+            Self::Hindered { hint, .. } => hint,
+            Self::Unreachable { .. } | Self::Refused { .. } => "",
+        }
+    }
+
     /// Whether a later attempt may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. })

@@ -122,7 +122,8 @@ impl StateError {
             }
             Self::EditLost { .. } => "edit it again".to_owned(),
             Self::Nothing { .. } => "deploy it with `jecloud deploy`".to_owned(),
-            Self::Rejected(_) | Self::Store { .. } | Self::Contended { .. } => String::new(),
+            Self::Store { source, .. } => source.hint().to_owned(),
+            Self::Rejected(_) | Self::Contended { .. } => String::new(),
         }
     }
 
@@ -158,7 +159,8 @@ impl<'a> StateFile<'a> {
     pub fn read(&self) -> Result<Option<Known>, StateError> {
         match self.get()? {
             Some(known) => Ok(Some(known)),
-            None if self.was_there()? => Err(self.vanished()),
+            // It may also have been written for the first time, and again, since it was looked for.
+            None if self.was_there()? => self.get()?.map(Some).ok_or_else(|| self.vanished()),
             None => Ok(None),
         }
     }

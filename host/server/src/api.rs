@@ -268,6 +268,7 @@ pub fn follow(
     let at_work = place.root.path().join("rollforward.pid");
     let mut last_seen_at_work = Instant::now();
     let mut patience = IDLE;
+    let mut ready_told = false;
     loop {
         let outcome = place.document()?.outcome(release);
         let text = durable::read_text(&path)?.unwrap_or_default();
@@ -291,8 +292,16 @@ pub fn follow(
             }
             return Ok(outcome);
         }
-        let nobody_works =
-            !matches!(outcome, Outcome::Pending { state: DeploymentState::Ready }) && lock::holder(&at_work)?.is_none();
+        let is_ready = matches!(outcome, Outcome::Pending { state: DeploymentState::Ready });
+        let is_idle = lock::holder(&at_work)?.is_none();
+        if is_ready && is_idle && !ready_told {
+            // It waits for the other servers, and so would whoever follows it and is to tell it that they are ready.
+            let what = What::Entered { state: DeploymentState::Ready };
+            on_event(&Event { at: now(), what })
+                .map_err(|source| ServerError::Io { action: "tell what happens", source })?;
+            ready_told = true;
+        }
+        let nobody_works = !is_ready && is_idle;
         if !nobody_works {
             last_seen_at_work = Instant::now();
         } else if last_seen_at_work.elapsed() > patience {

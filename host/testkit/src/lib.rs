@@ -19,9 +19,12 @@ mod command;
 mod compiled;
 mod eventually;
 mod http;
+mod machines;
 mod normalise;
 mod processes;
 mod project;
+#[cfg(feature = "s3")]
+pub mod s3;
 mod sshd;
 mod world;
 
@@ -29,6 +32,7 @@ pub use cable::Cable;
 pub use command::{DEADLINE, Output, Spawned};
 pub use eventually::{eventually, holds_for};
 pub use http::{Response, get, request};
+pub use machines::Machines;
 pub use normalise::normalise;
 pub use processes::{is_alive, kill, parent_of, pids_that_mention};
 pub use project::Project;

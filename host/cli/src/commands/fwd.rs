@@ -16,7 +16,7 @@ pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
     let wanted = state.environments.get(&session.environment).and_then(|environment| environment.wanted);
     let options = Options { environment: Some(session.environment.clone()), wake: true, ..Options::default() };
     let mut progress = Progress::new(json);
-    let mut watcher = Watcher::new(&mut progress, wanted.unwrap_or_default());
+    let mut watcher = Watcher::new(&session, &mut progress, wanted.unwrap_or_default());
     let report = roll_forward(session.cloud(), &options, &mut watcher)?;
     match report.end {
         End::Unfinished { troubles } => Err(Failure::new(Code::NotReachable, "not everything could be finished")

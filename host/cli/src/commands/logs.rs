@@ -40,12 +40,7 @@ pub(crate) fn run(global: &Global, wish: &Wish) -> Result<(), Failure> {
 }
 
 /// The last lines of all servers together.
-fn collect(
-    servers: Vec<Reached>,
-    args: &[&str],
-    several: bool,
-    wish: &Wish,
-) -> Result<(), Failure> {
+fn collect(servers: Vec<Reached>, args: &[&str], several: bool, wish: &Wish) -> Result<(), Failure> {
     let answers = fleet::at_once(servers, |(name, machine)| {
         let mut lines = Vec::new();
         let mut on_line = |line: &str| {
@@ -74,12 +69,7 @@ fn collect(
 }
 
 /// Lines as they come, from all servers, until the person ends it.
-fn follow(
-    servers: Vec<Reached>,
-    args: &[&str],
-    several: bool,
-    json: bool,
-) -> Result<(), Failure> {
+fn follow(servers: Vec<Reached>, args: &[&str], several: bool, json: bool) -> Result<(), Failure> {
     let answers = fleet::at_once(servers, |(name, machine)| {
         let mut on_line = |line: &str| {
             write(line, several.then_some(&name), json);

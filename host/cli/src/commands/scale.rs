@@ -93,7 +93,7 @@ fn parse(words: &[String], groups: &[ServerGroup]) -> Result<Wishes, Failure> {
 fn servers(session: &Session, progress: &mut Progress) -> Result<(), Failure> {
     let wanted = session.environment_state()?.wanted.unwrap_or_default();
     let options = Options { environment: Some(session.environment.clone()), ..Options::default() };
-    let report = roll_forward(session.cloud(), &options, &mut Watcher::new(progress, wanted))?;
+    let report = roll_forward(session.cloud(), &options, &mut Watcher::new(session, progress, wanted))?;
     match report.end {
         End::Unfinished { troubles } => {
             Err(Failure::new(Code::NotReachable, "not all servers are as they should be yet")
@@ -145,7 +145,7 @@ mod tests {
     fn groups_and_processes_are_told_apart() {
         let groups = ["app".parse().expect("valid"), "db".parse().expect("valid")];
         let parse = |words: &[&str]| parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(), &groups);
-        let wishes = parse(&["app=3", "web=4", "worker=0"]).ok().expect("fine");
+        let wishes = parse(&["app=3", "web=4", "worker=0"]).unwrap_or_else(|failure| panic!("{}", failure.render()));
         assert_eq!(wishes.servers, BTreeMap::from([("app".parse().expect("valid"), 3)]));
         let processes = [("web".parse().expect("valid"), 4), ("worker".parse().expect("valid"), 0)];
         assert_eq!(wishes.processes, BTreeMap::from(processes));

@@ -3,6 +3,7 @@
 mod directory;
 mod edits;
 mod faulty;
+mod overtaken;
 mod writers;
 
 use std::collections::BTreeMap;

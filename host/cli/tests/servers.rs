@@ -1,0 +1,86 @@
+//! Servers that are reached by SSH, from nothing to several that serve, as a person would type it.
+//!
+//! The servers are machines of their own on a network of their own: see `jecloud_testkit::Machines`.
+
+use std::time::Duration;
+
+use jecloud_testkit::{Machines, Project, World, get, normalise};
+
+/// An app that answers with a text and the release that it belongs to.
+fn server(text: &str) -> String {
+    format!(
+        "const server = require('node:http').createServer((_, answer) => answer.end('{text}'));\n\
+         server.listen(process.env.PORT, () => console.log('listening'));\n\
+         process.on('SIGTERM', () => server.close(() => process.exit(0)));\n"
+    )
+}
+
+fn project(world: &World, network: &Machines, hosts: &[String]) -> Project {
+    let hosts: Vec<String> = hosts.iter().map(|host| format!("\"{host}\"")).collect();
+    let config = format!(
+        "app = \"shop\"\n[cloud]\nprovider = \"ssh\"\nkey = \"{}\"\n[servers.app]\nhosts = [{}]\ncount = 2\n",
+        network.key().display(),
+        hosts.join(", ")
+    );
+    world.project_called("shop", &[("jecloud.toml", &config), ("package.json", "{}"), ("server.js", &server("one"))])
+}
+
+#[track_caller]
+fn says(address: &str, text: &str) {
+    let answer = get(&format!("http://{address}/")).unwrap_or_else(|error| panic!("{address}: {error}"));
+    assert_eq!((answer.status, answer.body), (200, text.to_owned()), "{address}");
+}
+
+#[test]
+fn from_nothing_to_several_servers_and_back() {
+    let Some(mut network) = Machines::new() else {
+        eprintln!("left out: only root can make machines of namespaces");
+        return;
+    };
+    let hosts: Vec<String> = (0..3).map(|_| network.start()).collect();
+    let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
+    let project = project(&world, &network, &hosts);
+
+    // Nothing is there yet.
+    project.jecloud(&["status"]).code(1).says("shop is not deployed to production");
+    let first = project.jecloud(&["deploy"]).ok().says("on 2 servers").says("r1");
+    for host in &hosts[..2] {
+        says(host, "one");
+        assert!(first.stdout.contains(&format!("http://{host}")), "{}", normalise(&first.said()));
+    }
+    project.jecloud(&["status"]).ok().says("app-1").says("app-2").does_not_say("app-3");
+    project.jecloud(&["logs"]).ok().says("app-1 web.1@1 listening").says("app-2 web.1@1 listening");
+    project.jecloud(&["run", "--", "node", "-p", "process.env.JECLOUD_APP"]).ok().says("shop");
+    project.jecloud_reading("hostname; exit 7\n", &["ssh", "app-2"]).code(7);
+    project.jecloud(&["plan"]).ok().says("Nothing changed since r1").says("node server.js");
+
+    // A version that does not work on one of them is switched to nowhere.
+    project.write("server.js", "throw new Error('no database');\n");
+    project.jecloud(&["deploy"]).code(1).says("on server app-").says("no database").says("still serves");
+    hosts[..2].iter().for_each(|host| says(host, "one"));
+    project.write("server.js", &server("two"));
+    project.jecloud(&["deploy"]).ok();
+    hosts[..2].iter().for_each(|host| says(host, "two"));
+    project.jecloud(&["rollback"]).ok();
+    hosts[..2].iter().for_each(|host| says(host, "one"));
+
+    // One more, and only one.
+    project.jecloud(&["scale", "app=3"]).ok().says("3 servers now.");
+    hosts.iter().for_each(|host| says(host, "one"));
+    project.jecloud(&["scale", "app=4"]).code(4).says("there is no host for server app-4");
+    project.jecloud(&["scale", "app=1", "web=2"]).ok();
+    says(&hosts[0], "one");
+    for host in &hosts[1..] {
+        assert_eq!(get(&format!("http://{host}/")).expect("its front stays").status, 404, "{host}");
+    }
+    project.jecloud(&["ps"]).ok().says("app-1   web.1").says("app-1   web.2");
+    // What was scaled by hand is not undone by the next deployment.
+    project.write("server.js", &server("three"));
+    project.jecloud(&["deploy"]).ok().says("on 1 server");
+    says(&hosts[0], "three");
+
+    // A server that nobody knows any more is not spoken to.
+    network.kill(&hosts[0]);
+    let away = project.jecloud(&["status"]).ok().says("app-1 does not answer");
+    assert!(away.took < Duration::from_secs(60), "{:?}", away.took);
+}
