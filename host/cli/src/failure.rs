@@ -1,6 +1,7 @@
 //! Where errors become words and exit codes. Every failure shown has what was attempted, why it failed, what state
 //! the world is in, and what to type next.
 
+use jecloud_cloud::StoreError;
 use std::fmt::Write as _;
 
 /// Exit codes, as `jecloud --help` documents them.
@@ -45,6 +46,11 @@ impl Failure {
     /// From an error with its causes: `attempt` says what was attempted, as in "cannot read the state".
     pub(crate) fn from_error(code: Code, attempt: &str, error: &dyn std::error::Error) -> Self {
         Self::new(code, format!("{attempt}: {}", jecloud_server::chain(error)))
+    }
+
+    /// From an error of the app's store, which may know what the person can do.
+    pub(crate) fn from_store(attempt: &str, error: &StoreError) -> Self {
+        Self::from_error(Code::Failed, attempt, error).hint(crate::session::sentence(error.hint()))
     }
 
     /// With the state of the world.

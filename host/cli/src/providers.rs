@@ -6,14 +6,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use jecloud_cloud::{DirectoryStore, ObjectStore};
 use jecloud_model::cloud::{Place, ServerName};
-use jecloud_model::ids::EnvironmentName;
+use jecloud_model::config::{EnvironmentConfig, Provider, Store};
+use jecloud_model::ids::{EnvironmentName, ServerGroup};
 use jecloud_remote::{
     Connection, HostKey, HostKeyRule, Identity, Objects, OwnKeys, RemoteError, Session, SshMachines, Target,
 };
 
+use jecloud_s3::{S3Options, S3Store};
+
 use crate::failure::{Code, Failure};
 use crate::home::Home;
+use crate::output::plural;
 use crate::project::{Project, config_failure};
 
 /// Where the front of a server listens, where nothing else is said.
@@ -21,6 +26,19 @@ const HTTP: u16 = 80;
 
 /// How long the server through which the others are reached may take.
 const JUMP: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Where the state of a cloud with servers elsewhere lies.
+pub(crate) fn store(wished: &EnvironmentConfig, home: &Home) -> Result<Arc<dyn ObjectStore>, Failure> {
+    if wished.cloud.store != Some(Store::S3) {
+        // Not among the clouds of this machine, which its own server rolls forward.
+        return Ok(Arc::new(DirectoryStore::new(home.remote_cloud(&wished.app))));
+    }
+    let options = S3Options::new(&wished.app)
+        .region(wished.cloud.region.as_deref())
+        .endpoint(wished.cloud.endpoint.as_deref());
+    let store = S3Store::open(&options).map_err(|error| Failure::from_store("the app's store cannot be used", &error))?;
+    Ok(Arc::new(store))
+}
 
 /// The servers that a person has.
 pub(crate) fn ssh(project: &Project, environment: &EnvironmentName, home: &Home) -> Result<SshMachines, Failure> {
@@ -54,6 +72,25 @@ pub(crate) fn ssh(project: &Project, environment: &EnvironmentName, home: &Home)
         machines.via = Some(through(target, identity, home)?);
     }
     Ok(machines)
+}
+
+/// Whether there can be so many servers.
+pub(crate) fn check_scale(
+    project: &Project,
+    environment: &EnvironmentName,
+    scale: &BTreeMap<ServerGroup, u32>,
+) -> Result<(), Failure> {
+    let wished = project.environment(environment);
+    for (group, count) in scale {
+        let named = wished.servers.get(group).map_or(0, |servers| servers.hosts.len());
+        if wished.cloud.provider == Provider::Ssh && usize::try_from(*count).is_ok_and(|count| count > named) {
+            let hosts = plural(named as u64, "host", "hosts");
+            let message = format!("{count} servers are wanted, and [servers.{group}] names {hosts}");
+            let error = project.config.error_at(environment, &["servers", group.as_str(), "hosts"], message);
+            return Err(config_failure(&[error]).hint("Name one host for each, or want fewer."));
+        }
+    }
+    Ok(())
 }
 
 fn target(project: &Project, environment: &EnvironmentName, path: &[&str], text: &str) -> Result<Target, Failure> {

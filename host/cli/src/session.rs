@@ -70,13 +70,13 @@ impl Session {
         if provider == Provider::Local {
             return Self::at(home, &wished.app, environment);
         }
+        let store = crate::providers::store(&wished, &home)?;
         let machines = crate::providers::ssh(project, environment, &home)?;
         Ok(Self {
             app: wished.app,
             environment: environment.clone(),
             provider,
-            // Not among the clouds of this machine, which its own server rolls forward.
-            store: Arc::new(DirectoryStore::new(home.remote_cloud(project.config.app()))),
+            store,
             machines: Arc::new(machines),
             world: SystemWorld,
             home,
@@ -169,7 +169,7 @@ impl Components for Session {
         let found = self
             .store
             .get(&jecloud_cloud::keys::hook(digest))
-            .map_err(|error| Failure::from_error(Code::Failed, "the app's store cannot be read", &error))?;
+            .map_err(|error| Failure::from_store("the app's store cannot be read", &error))?;
         Ok(found.map(|object| object.bytes))
     }
 }
@@ -190,7 +190,7 @@ impl From<jecloud_cloud::RollForwardError> for Failure {
         match error {
             jecloud_cloud::RollForwardError::State(error) => error.into(),
             jecloud_cloud::RollForwardError::Store(error) => {
-                Failure::from_error(Code::Failed, "the app's store cannot be used", &error)
+                Failure::from_store("the app's store cannot be used", &error)
             }
         }
     }

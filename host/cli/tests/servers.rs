@@ -67,7 +67,7 @@ fn from_nothing_to_several_servers_and_back() {
     // One more, and only one.
     project.jecloud(&["scale", "app=3"]).ok().says("3 servers now.");
     hosts.iter().for_each(|host| says(host, "one"));
-    project.jecloud(&["scale", "app=4"]).code(4).says("there is no host for server app-4");
+    project.jecloud(&["scale", "app=4"]).code(2).says("4 servers are wanted, and [servers.app] names 3 hosts");
     project.jecloud(&["scale", "app=1", "web=2"]).ok();
     says(&hosts[0], "one");
     for host in &hosts[1..] {

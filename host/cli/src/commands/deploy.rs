@@ -22,6 +22,7 @@ use crate::interrupt::{self, Phase};
 use crate::listen;
 use crate::output::{self, Progress, bold, plural, print, print_json, say, size};
 use crate::project::{CONFIG, Project};
+use crate::providers;
 use crate::session::{self, Session};
 
 pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) -> Result<(), Failure> {
@@ -38,6 +39,7 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
     let known = session.state()?;
     let environment = known.as_ref().and_then(|state| state.environments.get(&session.environment));
     let scale = scale(&project, &session, environment);
+    providers::check_scale(&project, &session.environment, &scale)?;
     if !json {
         let place = session.where_in_words(scale.values().sum());
         say(&format!("Deploying {} to {} {place}\n", bold(wished.app.as_str()), bold(global.env.as_str())));
@@ -118,7 +120,7 @@ impl Packed {
         let in_store = session
             .store
             .exists(&jecloud_cloud::keys::archive(&version))
-            .map_err(|error| Failure::from_error(Code::Failed, "the app's store cannot be used", &error))?;
+            .map_err(|error| Failure::from_store("the app's store cannot be used", &error))?;
         if in_store {
             progress.done(&format!("looked at {what}: version {}", version.short()));
             return Ok(Self { tree, version, archive: None });
@@ -246,7 +248,7 @@ pub(crate) fn record(
 ) -> Result<Release, Failure> {
     progress.begin("storing");
     upload(&*session.store, &sources, &mut ())
-        .map_err(|error| Failure::from_error(Code::Failed, "the app's store cannot be written", &error))?;
+        .map_err(|error| Failure::from_store("the app's store cannot be written", &error))?;
     for archive in sources.archives.values() {
         durable::remove(archive)?;
     }

@@ -77,7 +77,7 @@ fn add(global: &Global, file: &Path, name: Option<ServiceName>) -> Result<(), Fa
     }
     let key = jecloud_cloud::keys::hook(&digest);
     let store = &session.store;
-    let failed = |error| Failure::from_error(Code::Failed, "the app's store cannot be written", &error);
+    let failed = |error| Failure::from_store("the app's store cannot be written", &error);
     if !store.exists(&key).map_err(failed)? {
         store.put(&key, &wasm, &Precondition::None).map_err(failed)?;
     }

@@ -16,6 +16,7 @@ use crate::failure::{Code, Failure};
 use crate::follow::Watcher;
 use crate::output::{Progress, plural, print, print_json};
 use crate::project::Project;
+use crate::providers;
 use crate::session::Session;
 
 /// The most of anything: as in jecloud.toml.
@@ -39,6 +40,7 @@ pub(crate) fn run(global: &Global, words: &[String], json: bool) -> Result<(), F
         return Err(Failure::usage("this machine is one server, and cannot be more or fewer")
             .hint("`jecloud scale web=2` runs a process twice on it."));
     }
+    providers::check_scale(&project, &session.environment, &wishes.servers)?;
     let mut scaled = environment.scaled.clone();
     scaled.servers.extend(wishes.servers.clone());
     scaled.processes.extend(wishes.processes.clone());

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Map, Value};
 
-use super::{CloudConfig, DEFAULT_GROUP, EnvironmentConfig, ProcessConfig, Provider, ServerConfig, ServiceConfig};
+use super::{CloudConfig, DEFAULT_GROUP, EnvironmentConfig, ProcessConfig, Provider, ServerConfig, ServiceConfig, Store};
 use crate::ids::{AppName, ProcessName, ServerGroup, ServiceName};
 
 /// What holds everywhere, or what an environment lays over it. What is not said is none or empty.
@@ -23,6 +23,8 @@ pub(super) struct CloudLayer {
     pub(super) provider: Option<Provider>,
     pub(super) region: Option<String>,
     pub(super) listen: Option<Vec<SocketAddr>>,
+    pub(super) store: Option<Store>,
+    pub(super) endpoint: Option<String>,
     pub(super) key: Option<String>,
     pub(super) jump: Option<String>,
 }
@@ -82,6 +84,8 @@ impl Layer {
                 provider: self.cloud.provider.unwrap_or_default(),
                 region: self.cloud.region,
                 listen: self.cloud.listen.unwrap_or_default(),
+                store: self.cloud.store,
+                endpoint: self.cloud.endpoint,
                 key: self.cloud.key,
                 jump: self.cloud.jump,
             },
@@ -99,6 +103,8 @@ impl CloudLayer {
             provider: over.provider.or(self.provider),
             region: over.region.or(self.region),
             listen: over.listen.or(self.listen),
+            store: over.store.or(self.store),
+            endpoint: over.endpoint.or(self.endpoint),
             key: over.key.or(self.key),
             jump: over.jump.or(self.jump),
         }
@@ -156,8 +162,10 @@ mod tests {
             listen in option::of(vec(any::<SocketAddr>(), 0..3)),
             key in option::of("[a-c]"),
             jump in option::of("[a-c]"),
+            store in option::of(prop::sample::select(Store::ALL.to_vec())),
+            endpoint in option::of("[a-c]"),
         ) -> CloudLayer {
-            CloudLayer { provider, region, listen, key, jump }
+            CloudLayer { provider, region, listen, store, endpoint, key, jump }
         }
     }
 
@@ -214,6 +222,8 @@ mod tests {
             prop_assert_eq!(both.cloud.provider, over.cloud.provider.or(under.cloud.provider));
             prop_assert_eq!(&both.cloud.region, &over.cloud.region.clone().or(under.cloud.region.clone()));
             prop_assert_eq!(&both.cloud.listen, &over.cloud.listen.clone().or(under.cloud.listen.clone()));
+            prop_assert_eq!(both.cloud.store, over.cloud.store.or(under.cloud.store));
+            prop_assert_eq!(&both.cloud.endpoint, &over.cloud.endpoint.clone().or(under.cloud.endpoint.clone()));
             prop_assert_eq!(&both.cloud.key, &over.cloud.key.clone().or(under.cloud.key.clone()));
             prop_assert_eq!(&both.cloud.jump, &over.cloud.jump.clone().or(under.cloud.jump.clone()));
             for (name, server) in &both.servers {

@@ -128,6 +128,22 @@ fn wrong_values() {
             "3:12: `cloud.provider` is \"ec3\"; it must be local, ec2 or ssh; did you mean `ec2`?",
         ),
         (
+            "app = 'x'\n[cloud]\nstore = 's4'",
+            "3:9: `cloud.store` is \"s4\"; it must be directory or s3; did you mean `s3`?",
+        ),
+        (
+            "app = 'x'\n[cloud]\nendpoint = 's3.example.com'",
+            "3:12: `cloud.endpoint` is \"s3.example.com\"; it must be a URL, as in https://s3.example.com",
+        ),
+        (
+            "app = 'x'\n[cloud]\njump = 'a b'",
+            "3:8: `cloud.jump` is \"a b\"; a server is written [user@]host[:port], as in root@192.0.2.1",
+        ),
+        (
+            "app = 'x'\n[servers.app]\nhosts = ['a', 'b;c d']",
+            "3:16: `servers.app.hosts[1]` is \"b;c d\"; a server is written [user@]host[:port], as in root@192.0.2.1",
+        ),
+        (
             "app = 'x'\n[cloud]\nregion = ''",
             "3:10: `cloud.region` is \"\"; a region is lower-case letters, digits and hyphens, as in eu-west-1",
         ),

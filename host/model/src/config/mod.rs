@@ -94,6 +94,12 @@ pub struct CloudConfig {
     /// Where the front listens; empty: where JeCloud chooses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<SocketAddr>,
+    /// Where state and archives lie, for servers reached by SSH: none is a directory of this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<Store>,
+    /// For a store in S3 that is not Amazon's: its URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
     /// For servers reached by SSH: the file of the person's private key. None: what the agent has, and the usual files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -131,6 +137,28 @@ impl Provider {
 impl fmt::Display for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+/// Where the state of a cloud and its archives lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Store {
+    /// In a directory of the machine that deploys.
+    Directory,
+    /// In Amazon S3, or in a store that speaks its protocol.
+    S3,
+}
+
+impl Store {
+    const ALL: [Store; 2] = [Store::Directory, Store::S3];
+
+    /// As it is written in `jecloud.toml`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Store::Directory => "directory",
+            Store::S3 => "s3",
+        }
     }
 }
 

@@ -10,13 +10,13 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Quoted, merge_conflict};
 use super::layer::{CloudLayer, Layer, ServerLayer};
 use super::section::{Document, Found, Ignored, Section};
-use super::{Config, ConfigError, DEFAULT_GROUP, ProcessConfig, Provider, ServiceConfig, SourceText, Written};
+use super::{Config, ConfigError, DEFAULT_GROUP, ProcessConfig, Provider, ServiceConfig, SourceText, Store, Written};
 use crate::ids::{AppName, Digest, EnvironmentName, InvalidId, ServerGroup};
 use crate::suggest::{did_you_mean, nearest};
 
 const TOP_KEYS: [&str; 7] = ["app", "cloud", "servers", "services", "processes", "env", "environments"];
 const ENVIRONMENT_KEYS: [&str; 5] = ["cloud", "servers", "services", "processes", "env"];
-const CLOUD_KEYS: [&str; 5] = ["provider", "region", "listen", "key", "jump"];
+const CLOUD_KEYS: [&str; 7] = ["provider", "region", "listen", "store", "endpoint", "key", "jump"];
 const SERVER_KEYS: [&str; 3] = ["count", "type", "hosts"];
 /// Those that the host owns; all others are the hook's settings.
 const SERVICE_KEYS: [&str; 2] = ["hook", "on"];
@@ -140,13 +140,28 @@ fn cloud(section: &Section<'_>) -> CloudLayer {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
         })
     });
+    let store = section.text("store").and_then(|found| {
+        let store = Store::ALL.into_iter().find(|store| store.as_str() == found.value);
+        if store.is_none() {
+            let nearest = did_you_mean(found.value, Store::ALL.map(Store::as_str));
+            section.refuse(&found, &format!("is {}; it must be directory or s3{nearest}", Quoted(found.value)));
+        }
+        store
+    });
+    let endpoint = section.text("endpoint").and_then(|found| {
+        let is_url = ["https://", "http://"].iter().any(|scheme| found.value.starts_with(scheme));
+        if !is_url {
+            section.refuse(&found, &format!("is {}; it must be a URL, as in https://s3.example.com", Quoted(found.value)));
+        }
+        is_url.then(|| found.value.to_owned())
+    });
     let key = section.text("key").and_then(|found| {
         word(section, &found, "it must be the path of a private key, as in ~/.ssh/id_ed25519", |byte| {
             !byte.is_ascii_control()
         })
     });
     let jump = section.text("jump").and_then(|found| address(section, &found));
-    CloudLayer { provider, region, listen: listen(section), key, jump }
+    CloudLayer { provider, region, listen: listen(section), store, endpoint, key, jump }
 }
 
 /// A server that is reached by SSH.
