@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jecloud_cloud::{Details, Found, Machine, MachineError, Machines};
 use jecloud_model::cloud::{Place, ServerRecord};
 
-use crate::connect::{Connection, Timing, lock};
+use crate::connect::{Connection, Jump, Timing, lock};
 use crate::error::RemoteError;
 use crate::host_key::{HostKey, HostKeyRule};
 use crate::identity::Identity;
@@ -32,7 +32,7 @@ pub struct SshMachines {
     hosts: BTreeMap<Place, Target>,
     identity: Identity,
     /// A server through which the others are reached.
-    pub via: Option<Session>,
+    pub via: Option<Arc<Jump>>,
     /// How long things may take.
     pub timing: Timing,
     /// Where things are on the servers.

@@ -1,8 +1,9 @@
 //! Connections that last, connections that die, and connections through other servers.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jecloud_remote::{HostKeyRule, RemoteError, Session};
+use jecloud_remote::{HostKeyRule, Jump, RemoteError, Session};
 use jecloud_testkit::{Cable, holds_for};
 
 use crate::place::{LONG, Place, impatient};
@@ -51,22 +52,31 @@ fn new_keys_may_be_exchanged_at_any_time() {
 
 #[test]
 fn a_server_is_reached_through_another() {
-    let (jump, mut behind) = (Place::new(), Place::new());
-    let through = jump.session();
-    let connection = behind.connection(behind.sshd.port()).via(through.clone());
+    let (mut first, mut behind) = (Place::new(), Place::new());
+    let jump = Arc::new(Jump::new(first.connection(first.sshd.port())));
+    let mut connection = behind.connection(behind.sshd.port()).via(Arc::clone(&jump));
     let session = Session::open(&connection).expect("through the other");
     assert_eq!(*session.host_key(), behind.sshd.host_key().parse().expect("a host key"));
-    // The one in between lives as long as what goes through it.
-    drop(connection);
-    drop(through);
     let bytes = vec![7; 1_000_000];
     assert!(session.exec(&["cat"], &bytes, LONG).expect("it runs").stdout == bytes);
+    // It really goes through the other one.
+    first.sshd.stop();
+    let result = session.exec(&["true"], b"", LONG);
+    assert!(matches!(result, Err(RemoteError::Lost { .. })), "{result:?}");
+    // Fails where the one in between is not connected again.
+    first.sshd.run();
+    let session = Session::wait(&connection, Instant::now() + LONG, &|| false).expect("it is back");
+    // The one in between lives as long as what goes through it.
+    drop(jump);
+    connection.via = None;
+    assert!(session.exec(&["cat"], &bytes, LONG).expect("it runs").stdout == bytes);
 
-    let mut connection = behind.connection(behind.sshd.port()).via(jump.session());
-    connection.host_key = HostKeyRule::Pinned(jump.sshd.host_key().parse().expect("a host key"));
+    let jump = Arc::new(Jump::new(first.connection(first.sshd.port())));
+    assert_eq!(*jump.session().expect("it is there").host_key(), first.sshd.host_key().parse().expect("a host key"));
+    let mut connection = behind.connection(behind.sshd.port()).via(jump);
+    connection.host_key = HostKeyRule::Pinned(first.sshd.host_key().parse().expect("a host key"));
     let changed = Session::open(&connection);
     assert!(matches!(changed, Err(RemoteError::HostKeyChanged { .. })), "{changed:?}");
-
     behind.sshd.stop();
     let error = Session::open(&connection).expect_err("nobody is there");
     assert!(matches!(error, RemoteError::Unreachable { .. }), "{error:?}");
