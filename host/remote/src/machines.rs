@@ -68,6 +68,17 @@ impl SshMachines {
         }
     }
 
+    /// A server that was set up, for a terminal on it, say; none before that. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Refused`] where what is recorded of it makes no sense.
+    pub fn remote(&self, place: &Place, record: &ServerRecord) -> Result<Option<Arc<RemoteMachine>>, MachineError> {
+        let target = target_of(place, &record.details)?;
+        let host_key = host_key_of(place, &record.details)?;
+        Ok(host_key.map(|host_key| self.machine(place, &target, &host_key, None)))
+    }
+
     fn connection(&self, target: Target, host_key: HostKeyRule) -> Connection {
         let identity = self.identity.clone();
         Connection { target, identity, host_key, via: self.via.clone(), timing: self.timing }
@@ -146,10 +157,10 @@ impl Machines for SshMachines {
     }
 
     fn find(&self, place: &Place, record: &ServerRecord) -> Found {
-        let machine = match (target_of(place, &record.details), host_key_of(place, &record.details)) {
-            (Ok(target), Ok(Some(host_key))) => self.machine(place, &target, &host_key, None),
-            (Ok(_), Ok(None)) => return Found::Absent,
-            (Err(error), _) | (_, Err(error)) => return Found::Unknown(error),
+        let machine = match self.remote(place, record) {
+            Ok(Some(machine)) => machine,
+            Ok(None) => return Found::Absent,
+            Err(error) => return Found::Unknown(error),
         };
         match machine.is_initialised() {
             Ok(true) => Found::Present(machine as Arc<dyn Machine>),
