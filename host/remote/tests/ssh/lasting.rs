@@ -8,16 +8,26 @@ use jecloud_testkit::{Cable, holds_for};
 
 use crate::place::{LONG, Place, impatient};
 
-/// Fails with an idle time-out of three seconds, and where the server's questions stay without an answer: it gives up
-/// after two.
+/// Nobody says a word for five seconds. Fails with an idle time-out of three.
 #[test]
 fn an_idle_connection_is_kept() {
-    let place = Place::with(&["ClientAliveInterval 1", "ClientAliveCountMax 1"]);
-    let mut connection = place.connection(place.sshd.port());
-    connection.timing = impatient();
-    let session = Session::open(&connection).expect("it is there");
+    let place = Place::new();
+    let session = place.session();
     holds_for(Duration::from_secs(5), || session.is_closed().then(|| "the connection was closed".to_owned()));
     assert!(session.exec(&["true"], b"", LONG).expect("it runs").is_success());
+}
+
+/// Both sides ask whether the other is still there: this server gives up where two questions stay without an answer.
+#[test]
+fn both_sides_answer_whether_they_are_there() {
+    let place = Place::with(&["ClientAliveInterval 1", "ClientAliveCountMax 1"]);
+    let mut connection = place.connection(place.sshd.port());
+    for keep_alive in [Duration::from_millis(100), Duration::from_secs(15)] {
+        connection.timing.keep_alive = keep_alive;
+        let session = Session::open(&connection).expect("it is there");
+        holds_for(Duration::from_secs(4), || session.is_closed().then(|| "the connection was closed".to_owned()));
+        assert!(session.exec(&["true"], b"", LONG).expect("it runs").is_success());
+    }
 }
 
 /// Fails without keep-alive: nobody ever says that it is gone.
