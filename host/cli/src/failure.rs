@@ -100,6 +100,9 @@ impl Failure {
 impl From<jecloud_server::ServerError> for Failure {
     fn from(error: jecloud_server::ServerError) -> Self {
         let text = jecloud_server::chain(&error);
+        if let jecloud_server::ServerError::Disk(error) = error {
+            return error.into();
+        }
         match error.into_failure() {
             Ok(failure) => Self::new(Code::Failed, failure.reason).details(failure.details).hint(failure.hint),
             Err(_) => Self::new(Code::Failed, text),
@@ -109,8 +112,8 @@ impl From<jecloud_server::ServerError> for Failure {
 
 impl From<jecloud_disk::DiskError> for Failure {
     fn from(error: jecloud_disk::DiskError) -> Self {
-        let hint = if error.is_denied() {
-            "Check who owns it; JECLOUD_HOME names another place."
+        let hint = if error.is_denied() || error.is_read_only() {
+            "Check who owns it and how it is mounted; JECLOUD_HOME names another place for what JeCloud keeps."
         } else if error.is_out_of_space() {
             "The disk is full: make room and try again."
         } else {

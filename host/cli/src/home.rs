@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use jecloud_disk::{durable, tree};
 use jecloud_model::ids::AppName;
 use jecloud_model::layout::ServerRoot;
 
@@ -18,7 +19,13 @@ impl Home {
     /// Makes the directory: others than root must be able to pass through it to what belongs to them.
     pub(crate) fn from_environment() -> Result<Self, Failure> {
         let home = Self::named_by_environment()?;
-        jecloud_disk::durable::create_dirs(&home.0, 0o755)?;
+        durable::create_dirs(&home.0, 0o755)?;
+        // It may lie inside of an app's directory, and is no part of the app: neither of what is deployed nor of what is
+        // committed.
+        let mark = home.0.join(".gitignore");
+        if tree::list(&home.0)?.is_empty() {
+            durable::replace(&mark, b"# Kept by JeCloud.\n*\n", 0o644)?;
+        }
         Ok(home)
     }
 

@@ -181,7 +181,7 @@ fn check_settings(config: &Config, environment: &EnvironmentName, resolved: &Res
     for key in resolved.settings.keys().filter(|key| !known.contains(key)) {
         let near = suggest::did_you_mean(key, known.iter().map(String::as_str));
         let message = format!("unknown key `{key}` in [services.{}]{near}", resolved.service);
-        errors.push(config.error_at(environment, &["services", resolved.service.as_str(), key], message));
+        errors.push(config.error_at_key(environment, &["services", resolved.service.as_str(), key], message));
     }
     if errors.is_empty() {
         for error in validator.iter_errors(&settings) {

@@ -9,6 +9,7 @@ use jecloud_model::lock::Lock;
 
 use crate::args::Global;
 use crate::failure::Failure;
+use crate::output::say;
 
 /// What the configuration is called.
 pub(crate) const CONFIG: &str = "jecloud.toml";
@@ -42,9 +43,11 @@ impl Project {
         Ok(tree::canonical(&directory)?)
     }
 
-    /// The nearest directory from here upwards that has a jecloud.toml.
-    pub(crate) fn find(directory: &Path) -> Result<Option<PathBuf>, Failure> {
-        for candidate in directory.ancestors() {
+    /// The directory with a jecloud.toml that is meant: the one that the command's own argument names, and no other;
+    /// else the nearest from here upwards.
+    pub(crate) fn find(directory: &Path, argument: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+        let candidates = if argument.is_some() { 1 } else { usize::MAX };
+        for candidate in directory.ancestors().take(candidates) {
             if tree::exists(&candidate.join(CONFIG))? {
                 return Ok(Some(candidate.to_owned()));
             }
@@ -54,18 +57,40 @@ impl Project {
 
     /// The project that is meant.
     pub(crate) fn open(global: &Global, argument: Option<&Path>) -> Result<Self, Failure> {
-        let directory = Self::directory(global, argument)?;
-        match Self::find(&directory)? {
-            Some(found) => Self::read(found),
-            None => Err(Failure::usage(format!("there is no {CONFIG} in {} or above it", directory.display()))
-                .hint("`jecloud init` looks at the directory and writes one.")),
+        Self::read(Self::found(global, argument)?)
+    }
+
+    /// The project that is meant, for commands that only have to find what runs: they work while the configuration is
+    /// broken, as long as it says whose cloud it is.
+    pub(crate) fn open_to_operate(global: &Global) -> Result<Self, Failure> {
+        let directory = Self::found(global, None)?;
+        let text = text_of(&directory)?;
+        let (config, errors) = Config::parse_what_is_right(&text, CONFIG).map_err(|errors| config_failure(&errors))?;
+        if let Some(first) = errors.first() {
+            say(&format!("note: {first}. This command does without it; `jecloud deploy` will not."));
         }
+        Self::with(directory, config)
+    }
+
+    fn found(global: &Global, argument: Option<&Path>) -> Result<PathBuf, Failure> {
+        let directory = Self::directory(global, argument)?;
+        Self::find(&directory, argument)?.ok_or_else(|| Self::missing(&directory, argument))
+    }
+
+    /// What is said where there is no configuration.
+    pub(crate) fn missing(directory: &Path, argument: Option<&Path>) -> Failure {
+        let above = if argument.is_some() { "" } else { " or above it" };
+        Failure::usage(format!("there is no {CONFIG} in {}{above}", directory.display()))
+            .hint("`jecloud init` looks at the directory and writes one; `jecloud deploy -y` does, and goes on.")
     }
 
     /// The project in exactly this directory.
     pub(crate) fn read(directory: PathBuf) -> Result<Self, Failure> {
-        let text = durable::read_text(&directory.join(CONFIG))?.unwrap_or_default();
-        let config = Config::parse(&text, CONFIG).map_err(|errors| config_failure(&errors))?;
+        let config = Config::parse(&text_of(&directory)?, CONFIG).map_err(|errors| config_failure(&errors))?;
+        Self::with(directory, config)
+    }
+
+    fn with(directory: PathBuf, config: Config) -> Result<Self, Failure> {
         let lock = match durable::read_text(&directory.join(LOCK))? {
             Some(text) => Lock::parse(&text)
                 .map_err(|error| Failure::usage(format!("{LOCK} cannot be used: {}", jecloud_server::chain(&error))))?,
@@ -88,6 +113,16 @@ impl Project {
     /// What the configuration says for an environment.
     pub(crate) fn environment(&self, name: &EnvironmentName) -> EnvironmentConfig {
         self.config.environment(name)
+    }
+}
+
+fn text_of(directory: &Path) -> Result<String, Failure> {
+    let path = directory.join(CONFIG);
+    match durable::read_text(&path) {
+        Ok(text) => Ok(text.unwrap_or_default()),
+        Err(error) => Err(Failure::usage(format!("{CONFIG} cannot be read: {}", jecloud_server::chain(&error)))
+            .world("Nothing was changed.")
+            .hint("Whoever deploys must be able to read it: look at its owner, its mode and its encoding (UTF-8).")),
     }
 }
 

@@ -13,6 +13,7 @@ use jecloud_server::Server;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::hooks::Components;
+use crate::project::{Project, config_failure};
 
 /// The running binary, by a path that outlives this process: what it starts must be found by later commands too.
 pub(crate) fn executable() -> Result<PathBuf, Failure> {
@@ -51,13 +52,17 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// The cloud of an app with a provider.
-    pub(crate) fn open(app: &AppName, environment: &EnvironmentName, provider: Provider) -> Result<Self, Failure> {
+    /// The cloud that a project names.
+    pub(crate) fn open(project: &Project, environment: &EnvironmentName) -> Result<Self, Failure> {
+        let wished = project.environment(environment);
+        let provider = wished.cloud.provider;
         if provider != Provider::Local {
-            return Err(Failure::usage(format!("this JeCloud cannot use provider = \"{provider}\" yet"))
+            let message = format!("this JeCloud cannot use provider = \"{provider}\" yet");
+            let error = project.config.error_at(environment, &["cloud", "provider"], message);
+            return Err(config_failure(&[error])
                 .hint("Write provider = \"local\" in [cloud], or leave it out, to run on this machine."));
         }
-        Self::at(Home::from_environment()?, app, environment)
+        Self::at(Home::from_environment()?, &wished.app, environment)
     }
 
     /// A cloud of this machine.

@@ -56,6 +56,11 @@ impl Machines for LocalMachines {
         Ok(record.details.clone())
     }
 
+    fn remove(&self, _place: &Place, _record: &ServerRecord) -> Result<(), MachineError> {
+        // The machine stays, and serves what else is on it.
+        Ok(())
+    }
+
     fn find(&self, _place: &Place, _record: &ServerRecord) -> Found {
         // `init` writes the document last.
         match tree::exists(&self.machine.root.server_document()) {

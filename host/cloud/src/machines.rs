@@ -33,14 +33,24 @@ pub trait Machines: Send + Sync {
 
     /// Finds the server.
     fn find(&self, place: &Place, record: &ServerRecord) -> Found;
+
+    /// Removes the server, on which nothing of the environment is left. What is recorded of it is forgotten afterwards.
+    /// A machine that was not made by us is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it is not certain that it ends.
+    fn remove(&self, place: &Place, record: &ServerRecord) -> Result<(), MachineError>;
 }
 
 /// What became of the search for a server.
 pub enum Found {
     /// It is there.
     Present(Arc<dyn Machine>),
-    /// It is certain that it does not exist, or was not set up.
+    /// It is certain that it does not exist yet, or was not set up to its end.
     Absent,
+    /// It is certain that it existed and does not exist any more.
+    Gone,
     /// There is no telling.
     Unknown(MachineError),
 }

@@ -83,6 +83,7 @@ fn server(
 ) -> Look {
     match machines.find(place, record) {
         Found::Absent => Look { seen: SeenServer::Absent, machine: None, why: None },
+        Found::Gone => Look { seen: SeenServer::Gone, machine: None, why: None },
         Found::Unknown(error) => Look::unknown(error.to_line()),
         Found::Present(machine) => match ask(&*machine, app, place, environment) {
             Ok(seen) => Look { seen: SeenServer::Present(Box::new(seen)), machine: Some(machine), why: None },

@@ -53,6 +53,8 @@ impl Followed {
 pub(crate) enum Performed {
     /// It is done; this is to be recorded of the server.
     Created(Details),
+    /// It is done, and this server is to be forgotten, of which this was recorded.
+    Removed(Details),
     /// It is done.
     Done,
     /// What was waited for has not come to an end.
@@ -104,6 +106,12 @@ impl Workplace<'_> {
             let details = self.machines.create(place, record)?;
             self.say(Progress::Created(place.clone()));
             return Ok(Performed::Created(details));
+        }
+        if let CloudStep::RemoveServer(place) = step {
+            point("cloud.server.remove", &name)?;
+            self.machines.remove(place, record)?;
+            self.say(Progress::Removed(place.clone()));
+            return Ok(Performed::Removed(record.details.clone()));
         }
         let server = Server::new(self.machine.ok_or_else(|| lost(&name))?, &name);
         match step {

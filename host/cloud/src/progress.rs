@@ -103,6 +103,8 @@ pub enum Progress {
     },
     /// Everything of an environment is gone from a server.
     Destroyed(Place),
+    /// A server is gone that was not wanted any more.
+    Removed(Place),
     /// Everything of an environment is gone.
     Forgotten(EnvironmentName),
     /// So many objects that nothing references were deleted from the store.

@@ -9,11 +9,13 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use jecloud_model::app::Failure;
-use jecloud_model::cloud::{Change, CloudState, CloudStep, Objects, Place, ReleaseOutcome, SeenCloud, back_off, plan};
+use jecloud_model::cloud::{
+    Change, CloudState, CloudStep, Objects, Place, ReleaseOutcome, SeenCloud, ServerRecord, back_off, plan,
+};
 use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber};
 use jecloud_model::time::Timestamp;
 
-use crate::machines::{MachineError, Machines};
+use crate::machines::{Details, MachineError, Machines};
 use crate::object_store::{ObjectStore, StoreError};
 use crate::observe::{self, AT_ONCE, Sighting};
 use crate::perform::{Followed, Performed, Sources, Workplace, delete_objects, store_object};
@@ -306,7 +308,8 @@ impl Run<'_, '_> {
                 | CloudStep::AwaitServer { place, .. }
                 | CloudStep::CommitServer(place, _)
                 | CloudStep::AbortOnServer(place, _)
-                | CloudStep::DestroyOnServer(place) => by_place.entry(place.clone()).or_default().push(step),
+                | CloudStep::DestroyOnServer(place)
+                | CloudStep::RemoveServer(place) => by_place.entry(place.clone()).or_default().push(step),
             }
         }
         let by_place: Vec<(Place, Vec<&CloudStep>)> = by_place.into_iter().collect();
@@ -384,14 +387,14 @@ impl Run<'_, '_> {
                 .environments
                 .get(&place.environment)
                 .and_then(|environment| environment.servers.get(&place.server));
-            if recorded.is_some_and(|record| record.details != details || record.trouble.is_some()) {
-                let change = Change::RecordServer {
-                    environment: place.environment.clone(),
-                    server: place.server.clone(),
-                    details,
-                };
-                self.record(state, change)?;
+            let replaces = recorded.filter(|record| record.details != details || record.trouble.is_some());
+            if let Some(replaces) = replaces.map(|record| record.details.clone()) {
+                self.record_created(state, &place, replaces, details)?;
             }
+        }
+        if let Some(details) = worked.removed {
+            let (environment, server) = (place.environment.clone(), place.server.clone());
+            self.record(state, Change::ForgetServer { environment, server, details })?;
         }
         if worked.handed {
             self.nudged.insert(place.clone(), false);
@@ -411,11 +414,39 @@ impl Run<'_, '_> {
         Ok(progressed)
     }
 
+    /// Records what was made. Where somebody has decided meanwhile that there should be no such server, nobody else will
+    /// ever know of this one: it is removed.
+    fn record_created(
+        &mut self,
+        state: &mut CloudState,
+        place: &Place,
+        replaces: Details,
+        details: Details,
+    ) -> Result<(), RollForwardError> {
+        let (environment, server) = (place.environment.clone(), place.server.clone());
+        let change = Change::RecordServer { environment, server, replaces: Some(replaces), details: details.clone() };
+        if self.record(state, change)? {
+            return Ok(());
+        }
+        let Some(known) = self.file().read()? else { return Ok(()) };
+        let environment = known.state.environments.get(&place.environment);
+        // Whoever made the same server at the same time has recorded it.
+        if environment.is_some_and(|environment| environment.servers.contains_key(&place.server)) {
+            return Ok(());
+        }
+        let record = ServerRecord { details, ..ServerRecord::default() };
+        if let Err(error) = self.cloud.machines.remove(place, &record) {
+            let (reason, hint) = (error.to_line(), error.hint().to_owned());
+            self.reporter.report(Progress::Trouble { place: place.clone(), reason, hint });
+        }
+        Ok(())
+    }
+
     fn record_server(&mut self, state: &mut CloudState, place: &Place) -> Result<bool, RollForwardError> {
         match self.cloud.machines.details(place) {
             Ok(details) => {
                 let Place { environment, server } = place.clone();
-                self.record(state, Change::RecordServer { environment, server, details })
+                self.record(state, Change::RecordServer { environment, server, replaces: None, details })
             }
             Err(error) => {
                 let (reason, hint) = (error.to_line(), error.hint().to_owned());
@@ -470,7 +501,8 @@ impl Run<'_, '_> {
 #[derive(Default)]
 struct Worked {
     done: usize,
-    created: Option<crate::machines::Details>,
+    created: Option<Details>,
+    removed: Option<Details>,
     handed: bool,
     unfinished: bool,
     error: Option<MachineError>,
@@ -484,6 +516,7 @@ fn work_at(workplace: &Workplace<'_>, steps: &[&CloudStep]) -> Worked {
         }
         match workplace.perform(step) {
             Ok(Performed::Created(details)) => worked.created = Some(details),
+            Ok(Performed::Removed(details)) => worked.removed = Some(details),
             Ok(Performed::Done) => worked.handed |= matches!(step, CloudStep::HandRelease(..)),
             Ok(Performed::Unfinished) => {
                 worked.unfinished = true;

@@ -154,6 +154,11 @@ impl DiskError {
         self.io().is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied)
     }
 
+    /// What it lies on cannot be written at all.
+    pub fn is_read_only(&self) -> bool {
+        self.io().is_some_and(|io| io.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// An archive is to blame, and will be as long as it is the same one: it is damaged, or holds what it must not.
     pub fn is_about_the_archive(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Entry { .. } | Self::OtherVersion { .. })

@@ -11,9 +11,8 @@
 //! A file holds what the compiler made, so that it can be mapped as it is, then the code (32 bytes). The code covers
 //! the component's digest and the engine too, so that a file cannot stand in for another one.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read as _};
-use std::os::fd::AsRawFd as _;
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -36,7 +35,7 @@ const CHUNK_BYTES: usize = 128 << 10;
 const OTHERS: u32 = 0o077;
 
 /// A file that was verified.
-pub(crate) struct Stored(File);
+pub(crate) struct Stored(OwnedFd);
 
 impl Stored {
     /// A name by which this very file is opened again, as long as this value lives. Its bytes are what the compiler
@@ -88,7 +87,7 @@ impl Cache {
             Ok(mac.finalize() == found)
         };
         match verify() {
-            Ok(true) => Ok(Some(Stored(file))),
+            Ok(true) => Ok(Some(Stored(file.into()))),
             Ok(false) => Ok(None),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(unusable(&path, error.to_string())),
@@ -155,7 +154,10 @@ impl Cache {
 
 /// A file of at most `max_bytes` that belongs to us and that nobody else can open, and its size; none for every other
 /// file, and where there is none. What is checked is the open file, not the name.
-fn open_private(path: &Path, max_bytes: usize) -> Result<Option<(File, usize)>, SandboxError> {
+fn open_private(
+    path: &Path,
+    max_bytes: usize,
+) -> Result<Option<(impl Read + Into<OwnedFd> + use<>, usize)>, SandboxError> {
     let Some(file) = durable::open(path)? else { return Ok(None) };
     let found = fstat(&file).map_err(|error| unusable(path, error.to_string()))?;
     let is_ours = found.st_uid == geteuid().as_raw()

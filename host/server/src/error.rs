@@ -67,6 +67,11 @@ impl ServerError {
             Self::Disk(error) if error.is_out_of_space() => Ok(Failure::because("the disk is full")
                 .details(vec![error.to_string()])
                 .hint("Make room on the server, then deploy again.")),
+            // What is denied, read-only or damaged is so the next time too: nobody should wait for it.
+            Self::Disk(error) => Ok(Failure::because(chain(&error)).hint(
+                "Look after the server's disk (who owns that path, is it mounted read-only, is the disk damaged?), then \
+                 deploy again.",
+            )),
             Self::Launch(error) => Ok(Failure::because(chain(&error))),
             other => Err(other),
         }

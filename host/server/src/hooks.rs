@@ -178,8 +178,7 @@ fn load(
         }
     }
 
-    let missing =
-        || ServerError::Request(format!("the component {} of service {service} is missing", digest.short()));
+    let missing = || ServerError::Request(format!("the component {} of service {service} is missing", digest.short()));
     let read = || component(digest).and_then(|bytes| bytes.ok_or_else(missing)).map_err(Unloaded::Unread);
     server.sandbox.load_known(digest, read).map_err(|unloaded| match unloaded {
         Unloaded::Unread(error) => error,

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use jecloud_disk::lock::Lock;
 use jecloud_disk::{durable, tree};
+use jecloud_model::events::{Event, What};
 use jecloud_model::ids::ReleaseNumber;
 use jecloud_model::rollforward::{Step, plan};
 
@@ -81,11 +82,32 @@ pub fn roll_forward(server: &Server, place: &Place, insist: bool) -> Result<Roll
         settled = match turn(server, place) {
             // Somebody deployed something else meanwhile: look again.
             Err(ServerError::Stale(_)) => false,
-            other => other?,
+            Err(error) => {
+                tell_why_it_stops(place, &error);
+                return Err(error);
+            }
+            Ok(settled) => settled,
         };
     }
     drop(lock);
     Ok(Rolled::Settled)
+}
+
+/// Lets those who wait for a deployment know why it does not go on; another attempt that stops at the same is not worth
+/// a second word.
+fn tell_why_it_stops(place: &Place, error: &ServerError) {
+    let Ok(Some(deployment)) = place.document().map(|document| document.deployment) else { return };
+    let text = format!("it stops here, and is tried again: {}", crate::error::chain(error));
+    let told = durable::read_text(&place.events(deployment.release)).ok().flatten().unwrap_or_default();
+    let last = told.lines().rev().filter_map(|line| serde_json::from_str::<Event>(line).ok()).find_map(|event| {
+        match event.what {
+            What::Note { text } => Some(text),
+            _ => None,
+        }
+    });
+    if last.as_deref() != Some(text.as_str()) {
+        place.tell(deployment.release, What::Note { text });
+    }
 }
 
 /// Removes what writers that died left beside what they wrote.

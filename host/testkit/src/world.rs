@@ -51,12 +51,17 @@ impl World {
             .tempdir_in("/tmp")
             .expect("a directory in /tmp")
             .keep();
-        let world = Self(Arc::new(Inner { jecloud: jecloud.into(), directory }));
+        // A name of its own for the binary: the one that was given gets another file when somebody builds meanwhile,
+        // and with it other hooks. Where /tmp is another file system, the binary is taken as it is.
+        let given = jecloud.into();
+        let own = directory.join("jecloud");
+        let jecloud = if std::fs::hard_link(&given, &own).is_ok() { own } else { given.clone() };
+        let world = Self(Arc::new(Inner { jecloud, directory }));
         for directory in [world.home(), world.projects(), world.directory().join("user")] {
             std::fs::create_dir(&directory).expect("a directory in a new one");
             std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
         }
-        compiled::seed(world.jecloud_path(), &world.home());
+        compiled::seed(&given, &world.home());
         world
     }
 

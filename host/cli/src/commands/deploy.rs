@@ -27,7 +27,7 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
     let begin = Instant::now();
     let project = open_or_init(global, dir)?;
     let wished = project.environment(&global.env);
-    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let session = Session::open(&project, &global.env)?;
     warn_of_misspelt_environment(&project, &session)?;
     let deploy_flag = session.environment_flag();
     interrupt::watch(format!(
@@ -53,7 +53,7 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
 /// The project; where there is none, a person is offered to have one made.
 fn open_or_init(global: &Global, dir: Option<&Path>) -> Result<Project, Failure> {
     let directory = Project::directory(global, dir)?;
-    if let Some(found) = Project::find(&directory)? {
+    if let Some(found) = Project::find(&directory, dir)? {
         return Project::read(found);
     }
     let question = format!("There is no {CONFIG} in {}. Write one?", directory.display());
@@ -61,8 +61,7 @@ fn open_or_init(global: &Global, dir: Option<&Path>) -> Result<Project, Failure>
         super::init::write(&directory)?;
         return Project::read(directory);
     }
-    Err(Failure::usage(format!("there is no {CONFIG} in {} or above it", directory.display()))
-        .hint("`jecloud init` writes one; `jecloud deploy -y` writes one and goes on."))
+    Err(Project::missing(&directory, dir))
 }
 
 /// Any name is an environment; one that looks like another one that exists is probably a slip.
@@ -89,6 +88,10 @@ impl Packed {
     /// Looks at the tree, and packs it unless the store has it already.
     fn pack(session: &Session, project: &Project, progress: &mut Progress) -> Result<Self, Failure> {
         use jecloud_cloud::ObjectStore as _;
+        if session.home.path() == project.directory {
+            return Err(Failure::usage("JECLOUD_HOME is the app's own directory, and would become a part of the app")
+                .hint("Set JECLOUD_HOME to another directory, or leave it out."));
+        }
         progress.begin("packing");
         let tree = SourceTree::scan(&project.directory).map_err(cannot_pack)?;
         let version = tree.version().map_err(cannot_pack)?;

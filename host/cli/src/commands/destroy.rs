@@ -20,9 +20,8 @@ impl Reporter for Quiet {
 }
 
 pub(crate) fn run(global: &Global) -> Result<(), Failure> {
-    let project = Project::open(global, None)?;
-    let wished = project.environment(&global.env);
-    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let project = Project::open_to_operate(global)?;
+    let session = Session::open(&project, &global.env)?;
     let exists = session.state()?.is_some_and(|state| state.environments.contains_key(&session.environment));
     if !exists {
         return Err(session.nothing_deployed());

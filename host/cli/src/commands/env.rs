@@ -20,7 +20,7 @@ use crate::session::Session;
 pub(crate) fn run(global: &Global, action: Option<EnvAction>, json: bool) -> Result<(), Failure> {
     let project = Project::open(global, None)?;
     let wished = project.environment(&global.env);
-    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let session = Session::open(&project, &global.env)?;
     let change = match action {
         None | Some(EnvAction::Ls) => return list(&session, &wished.env, json),
         Some(EnvAction::Set { variables }) => {

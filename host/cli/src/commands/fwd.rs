@@ -10,9 +10,8 @@ use crate::project::Project;
 use crate::session::Session;
 
 pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
-    let project = Project::open(global, None)?;
-    let wished = project.environment(&global.env);
-    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let project = Project::open_to_operate(global)?;
+    let session = Session::open(&project, &global.env)?;
     let Some(state) = session.state()? else { return Err(session.nothing_deployed()) };
     let wanted = state.environments.get(&session.environment).and_then(|environment| environment.wanted);
     let options = Options { environment: Some(session.environment.clone()), wake: true, ..Options::default() };

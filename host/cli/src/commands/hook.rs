@@ -27,8 +27,7 @@ pub(crate) fn run(global: &Global, action: HookAction) -> Result<(), Failure> {
 
 fn open(global: &Global) -> Result<(Project, Session), Failure> {
     let project = Project::open(global, None)?;
-    let wished = project.environment(&global.env);
-    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let session = Session::open(&project, &global.env)?;
     Ok((project, session))
 }
 

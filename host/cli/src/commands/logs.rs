@@ -27,9 +27,8 @@ pub(crate) struct Wish {
 const GLANCE: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(global: &Global, wish: &Wish) -> Result<(), Failure> {
-    let project = Project::open(global, None)?;
-    let wished = project.environment(&global.env);
-    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let project = Project::open_to_operate(global)?;
+    let session = Session::open(&project, &global.env)?;
     session.environment_state()?;
     show(&session.home.server(), &session, wish)
 }

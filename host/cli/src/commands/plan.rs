@@ -20,8 +20,7 @@ use crate::session::{self, Session};
 
 pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(), Failure> {
     let project = Project::open(global, dir)?;
-    let wished = project.environment(&global.env);
-    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let session = Session::open(&project, &global.env)?;
     let known = session.state()?;
     let environment = known.as_ref().and_then(|state| state.environments.get(&session.environment));
     let tree = SourceTree::scan(&project.directory)?;

@@ -9,9 +9,8 @@ use crate::project::Project;
 use crate::session::Session;
 
 pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
-    let project = Project::open(global, None)?;
-    let wished = project.environment(&global.env);
-    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let project = Project::open_to_operate(global)?;
+    let session = Session::open(&project, &global.env)?;
     let environment = session.environment_state()?;
     if json {
         let releases: Vec<serde_json::Value> =

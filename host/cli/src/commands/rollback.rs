@@ -18,9 +18,8 @@ use crate::session::Session;
 
 pub(crate) fn run(global: &Global, release: Option<ReleaseNumber>, json: bool) -> Result<(), Failure> {
     let begin = Instant::now();
-    let project = Project::open(global, None)?;
-    let wished = project.environment(&global.env);
-    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let project = Project::open_to_operate(global)?;
+    let session = Session::open(&project, &global.env)?;
     let known = session.state()?;
     let environment = session.environment_state()?;
     let target = match release {

@@ -10,9 +10,8 @@ use crate::project::Project;
 use crate::session::{self, Session};
 
 pub(crate) fn run(global: &Global, command: &[String]) -> Result<ExitCode, Failure> {
-    let project = Project::open(global, None)?;
-    let wished = project.environment(&global.env);
-    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let project = Project::open_to_operate(global)?;
+    let session = Session::open(&project, &global.env)?;
     session.environment_state()?;
     let server = session::local_server(session.home.server())?;
     let place = jecloud_server::Place::new(&server.root, &session.app, &session.environment);

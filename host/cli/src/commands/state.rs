@@ -13,9 +13,8 @@ use crate::project::Project;
 use crate::session::Session;
 
 pub(crate) fn run(global: &Global, action: StateAction) -> Result<(), Failure> {
-    let project = Project::open(global, None)?;
-    let wished = project.environment(&global.env);
-    let session = Session::open(&wished.app, &global.env, wished.cloud.provider)?;
+    let project = Project::open_to_operate(global)?;
+    let session = Session::open(&project, &global.env)?;
     match action {
         StateAction::Show { id: None } => {
             let (text, _) = session.state_file().text()?.ok_or_else(|| session.nothing_deployed())?;

@@ -32,3 +32,19 @@ fn no_space_at_any_point() {
     }
     assert!(failed > 3, "no fault had any effect");
 }
+
+/// A disk that is damaged for whoever unpacks the new version: nobody waits for it to get well.
+///
+/// Fails where only a full disk makes a deployment fail: the command waits for ever.
+#[test]
+fn a_damaged_disk_is_no_reason_to_wait() {
+    let mut subject = Subject::serving();
+    for (error, words) in [("EIO", "Input/output error"), ("EACCES", "Permission denied"), ("EROFS", "Read-only")] {
+        subject.next();
+        let (output, _) = subject.disturbed(&format!("unpack.file#1+=error:{error}"), &["deploy"]);
+        let output = output.code(1).says(words).says("Look after the server's disk");
+        assert_eq!(subject.project.get(), (200, "version 1".to_owned()), "{}", output.said());
+    }
+    subject.recover("the disk is well again");
+    assert_eq!(subject.project.get().1, format!("version {}", subject.number));
+}

@@ -87,6 +87,16 @@ fn a_version_that_crashes_at_its_start() {
     );
 }
 
+/// An open port is not enough. Fails without the time for which a process must stay up after that: the new version is
+/// switched to, and nobody answers.
+#[test]
+fn a_version_that_crashes_right_after_it_listens() {
+    let project = serving();
+    let fragile = format!("{}server.on('listening', () => setTimeout(() => process.exit(7), 80));\n", answers("new"));
+    project.write("server.js", &fragile);
+    fails(&project).says("web.1 exited with status 7 right after its start").says("| listening");
+}
+
 /// Both take as long as a process may take to start, so they wait at the same time.
 #[test]
 fn versions_that_never_get_ready() {

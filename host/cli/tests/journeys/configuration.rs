@@ -44,11 +44,11 @@ fn typing_errors_are_shown_with_their_place_and_the_nearest_key() {
     hint: Built in are: node. `jecloud hook add ./nod.wasm` adds one of your own.
     ");
     insta::assert_snapshot!(refused(&project, "app = \"app\"\n[services.node]\nverson = \"20\"\n"), @r#"
-    error: jecloud.toml:3:10: unknown key `verson` in [services.node]; did you mean `version`?
+    error: jecloud.toml:3:1: unknown key `verson` in [services.node]; did you mean `version`?
 
       |   |
       | 3 | verson = "20"
-      |   |          ^^^^
+      |   | ^^^^^^
 
     Nothing was changed.
     "#);
@@ -106,7 +106,11 @@ fn a_provider_that_is_not_there_yet_is_refused() {
     let world = world();
     let project = app(&world, "app", "good");
     insta::assert_snapshot!(refused(&project, "app = \"app\"\n[cloud]\nprovider = \"ec2\"\n"), @r#"
-    error: this JeCloud cannot use provider = "ec2" yet
+    error: jecloud.toml:3:12: this JeCloud cannot use provider = "ec2" yet
+
+      |   |
+      | 3 | provider = "ec2"
+      |   |            ^^^^^
 
     Nothing was changed.
 
@@ -127,7 +131,7 @@ fn without_configuration_deploy_says_how_to_get_one_and_writes_it_if_told_to() {
 
     Nothing was changed.
 
-    hint: `jecloud init` writes one; `jecloud deploy -y` writes one and goes on.
+    hint: `jecloud init` looks at the directory and writes one; `jecloud deploy -y` does, and goes on.
     ");
     assert_eq!(project.read("jecloud.toml"), None);
     project.jecloud(&["deploy", "-y"]).ok();
@@ -168,6 +172,35 @@ fn what_is_no_directory_is_refused() {
     }
     let empty = world.project_called("empty", &[]);
     empty.jecloud(&["status"]).code(2).says("there is no jecloud.toml in").says("`jecloud init`");
+}
+
+/// A directory that is named is the one that is meant. Fails where one above it is looked for then: the app around it
+/// is deployed instead.
+#[test]
+fn a_directory_that_is_named_is_the_one_that_is_meant() {
+    let world = world();
+    let project = app(&world, "app", "good");
+    project.write("inner/server.js", &answers("inner"));
+    for command in ["deploy", "plan"] {
+        project.jecloud(&[command, "inner"]).code(2).says("there is no jecloud.toml in").does_not_say("above");
+    }
+    // Without a name it is looked for.
+    project.jecloud(&["-C", "inner", "plan"]).ok().says("app production: release r1");
+}
+
+/// Fails without the file by which what JeCloud keeps is left out: the second deployment packs the first one's sockets.
+#[test]
+fn what_jecloud_keeps_may_lie_inside_of_the_app() {
+    let world = world();
+    let project = app(&world, "app", "good");
+    let home = project.directory().join("kept").display().to_string();
+    let variables = [("JECLOUD_HOME", home.as_str())];
+    let first = project.jecloud_with(&variables, &["deploy"]).ok().says("packed 3 files");
+    let again = project.jecloud_with(&variables, &["deploy"]).ok().says("nothing changed");
+    let ended = project.jecloud_with(&variables, &["update-server", "shutdown"]);
+    assert_eq!(ended.status, 0, "{}{}{}", first.said(), again.said(), ended.said());
+    let root = project.directory().display().to_string();
+    project.jecloud_with(&[("JECLOUD_HOME", &root)], &["deploy"]).code(2).says("the app's own directory");
 }
 
 /// Fails where `plan` and `deploy` come from different code: what is announced is what is done.

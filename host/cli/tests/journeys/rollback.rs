@@ -56,6 +56,27 @@ fn a_rollback_runs_no_command() {
     assert_eq!(commands_of(&project, 3), Vec::<String>::new());
 }
 
+/// The night is no time for mending a configuration. Fails where every command wants all of jecloud.toml to be right.
+#[test]
+fn a_broken_configuration_does_not_keep_anybody_from_going_back() {
+    let world = world();
+    let project = app(&world, "app", "one");
+    project.jecloud(&["deploy"]).ok();
+    project.write("server.js", &answers("two"));
+    project.jecloud(&["deploy"]).ok();
+    project.write("jecloud.toml", "app = \"app\"\n[proceses.web]\ncount = 2\n");
+    for command in ["status", "ps", "logs", "releases", "fwd", "rollback"] {
+        project.jecloud(&[command]).ok().says("note: jecloud.toml:2:2: unknown key `proceses`");
+    }
+    assert_eq!(project.get(), (200, "one".to_owned()));
+    project.jecloud(&["deploy"]).code(2).says("unknown key `proceses`");
+    // Whose cloud it is must be beyond doubt.
+    for config in ["app = \"app\"\n[cluod]\nprovider = \"ec2\"\n", "app = \"App\"\n", "app = \"app\"\nprovider ec2\n"] {
+        project.write("jecloud.toml", config);
+        project.jecloud(&["status"]).code(2).says("error: jecloud.toml:");
+    }
+}
+
 #[test]
 fn there_is_nothing_to_go_back_to() {
     let world = world();

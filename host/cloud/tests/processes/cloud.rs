@@ -41,6 +41,11 @@ impl Machines for Fleet {
         self.local(place).create(place, record)
     }
 
+    fn remove(&self, place: &Place, _record: &ServerRecord) -> Result<(), MachineError> {
+        std::fs::remove_dir_all(self.root(place)).unwrap();
+        Ok(())
+    }
+
     fn find(&self, place: &Place, record: &ServerRecord) -> Found {
         if self.root(place).with_extension("cut").exists() {
             let source = "the cable is cut".into();

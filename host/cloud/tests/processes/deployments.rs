@@ -126,6 +126,30 @@ pub(crate) fn a_server_that_was_away_catches_up() {
     }
 }
 
+/// A wish for more or fewer servers is a change of the state alone; what serves is brought to the new ones. Fails where
+/// servers beyond the scale are not removed, or are removed while they are needed.
+pub(crate) fn servers_come_and_go_with_the_scale() {
+    let cloud = TestCloud::new();
+    let (number, ..) = cloud.deploy("hello", 2, &[]);
+    let scale = |count| {
+        let scale = [("app".parse().unwrap(), count)].into();
+        cloud.change(Change::Scale { environment: production(), scale });
+        assert_eq!(cloud.roll(None, &mut ()).unwrap().end, End::Settled);
+        let servers: Vec<String> = cloud.environment().servers.keys().map(ToString::to_string).collect();
+        for server in &servers {
+            assert_eq!(cloud.document(server).current_release, Some(number), "{server}");
+        }
+        servers
+    };
+    assert_eq!(scale(3), ["app-1", "app-2", "app-3"]);
+    assert_eq!(scale(1), ["app-1"]);
+    assert!(!cloud.server("app-2").exists() && !cloud.server("app-3").exists());
+    // A new release does not wait for those that are gone.
+    let (number, report, _) = cloud.deploy("hello again", 1, &[]);
+    assert_eq!(report.end, End::Serving);
+    assert_eq!(cloud.document("app-1").current_release, Some(number));
+}
+
 pub(crate) fn a_lost_race_is_told() {
     // Fails without `lost_race`: it would be told only after some server had been told about the newer release.
     let cloud = TestCloud::new();
@@ -135,6 +159,7 @@ pub(crate) fn a_lost_race_is_told() {
     let record = Change::RecordServer {
         environment: production(),
         server: "app-1".parse().unwrap(),
+        replaces: None,
         details: [("directory".to_owned(), cloud.server("app-1").to_string_lossy().into())].into_iter().collect(),
     };
     cloud.change(record);

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         ("a_lost_race_is_told", deployments::a_lost_race_is_told),
         ("two_roll_forwards_do_the_work_once", deployments::two_roll_forwards_do_the_work_once),
         ("a_server_that_refuses_backs_off", deployments::a_server_that_refuses_backs_off),
+        ("servers_come_and_go_with_the_scale", deployments::servers_come_and_go_with_the_scale),
         ("destroy_leaves_nothing", deployments::destroy_leaves_nothing),
         ("it_can_be_cancelled", deployments::it_can_be_cancelled),
         ("servers_that_fell_asleep_are_woken", deployments::servers_that_fell_asleep_are_woken),

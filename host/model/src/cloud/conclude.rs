@@ -17,15 +17,15 @@ pub(super) fn conclude<'a>(
     seen: impl Fn(&ServerName) -> &'a SeenServer,
 ) -> Option<ReleaseOutcome> {
     let release = recorded.release.number;
-    let several = environment.servers.len() > 1;
-    let (mut all_seen, mut all_serve, mut any_pending) = (!environment.servers.is_empty(), true, false);
+    let several = environment.wanted_servers().count() > 1;
+    let (mut all_seen, mut all_serve, mut any_pending) = (environment.wanted_servers().next().is_some(), true, false);
     let mut left_behind = None;
-    for server in environment.servers.keys() {
+    for server in environment.wanted_servers() {
         let outcome = match seen(server) {
             SeenServer::Present(seen) => {
                 seen.document.as_ref().map_or(Outcome::Unknown, |document| document.outcome(release))
             }
-            SeenServer::Absent => Outcome::Unknown,
+            SeenServer::Absent | SeenServer::Gone => Outcome::Unknown,
             SeenServer::Unknown => {
                 all_seen = false;
                 continue;

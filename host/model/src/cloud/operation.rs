@@ -89,13 +89,32 @@ pub enum Change {
         /// Which.
         environment: EnvironmentName,
     },
+    /// Want so many servers of these groups from now on.
+    Scale {
+        /// Where.
+        environment: EnvironmentName,
+        /// The groups that change, with how many servers of each there should be.
+        scale: BTreeMap<ServerGroup, u32>,
+    },
     /// Record what is going to be made as a server, or what was made. Its failures are forgotten.
     RecordServer {
         /// Where.
         environment: EnvironmentName,
         /// Which.
         server: ServerName,
+        /// What must be recorded of it now; none where nothing must be. Two that are about to make a server agree in
+        /// this way which of their requests it is made from.
+        replaces: Option<serde_json::Map<String, serde_json::Value>>,
         /// See [`super::ServerRecord::details`].
+        details: serde_json::Map<String, serde_json::Value>,
+    },
+    /// A server does not exist any more: forget it.
+    ForgetServer {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        server: ServerName,
+        /// What was recorded of the one that is gone: another one may have been made under its name meanwhile.
         details: serde_json::Map<String, serde_json::Value>,
     },
     /// Something failed at a server: count it and back off.
@@ -237,10 +256,26 @@ impl CloudState {
                 self.environments.remove(environment);
                 Ok(())
             }
-            Change::RecordServer { environment, server, details } => {
-                let record = self.living(environment)?.servers.entry(server.clone()).or_default();
+            Change::Scale { environment, scale } => {
+                self.living(environment)?.scale.extend(scale.clone());
+                Ok(())
+            }
+            Change::RecordServer { environment, server, replaces, details } => {
+                let servers = &mut self.living(environment)?.servers;
+                if servers.get(server).map(|record| &record.details) != replaces.as_ref() {
+                    return Err(Rejected::Stale { environment: environment.clone() });
+                }
+                let record = servers.entry(server.clone()).or_default();
                 record.details.clone_from(details);
                 record.trouble = None;
+                Ok(())
+            }
+            Change::ForgetServer { environment, server, details } => {
+                let servers = &mut self.known(environment)?.servers;
+                if servers.get(server).is_none_or(|record| record.details != *details) {
+                    return Err(Rejected::Stale { environment: environment.clone() });
+                }
+                servers.remove(server);
                 Ok(())
             }
             Change::RecordServerFailure { environment, server, reason, release } => {

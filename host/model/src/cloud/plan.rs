@@ -58,8 +58,10 @@ impl<T> Default for Objects<T> {
 pub enum SeenServer {
     /// It answers.
     Present(Box<SeenEnvironment>),
-    /// It is certain that it does not exist, or was never set up.
+    /// It is certain that it does not exist yet, or was not set up to its end.
     Absent,
+    /// It is certain that it existed and does not exist any more, nor ever will again.
+    Gone,
     /// It did not answer, or nobody asked.
     #[default]
     Unknown,
@@ -128,8 +130,11 @@ pub enum CloudStep {
     CommitServer(Place, ReleaseNumber),
     /// Tell a server to give up a release that failed elsewhere.
     AbortOnServer(Place, ReleaseNumber),
-    /// Delete everything of the environment from a server.
+    /// Delete everything of the environment from a server: its processes get no new requests and finish what they have
+    /// begun.
     DestroyOnServer(Place),
+    /// Remove a server that nothing is on any more, and record that it is gone.
+    RemoveServer(Place),
     /// Delete objects that nothing references.
     DeleteObjects(Objects<()>),
     /// Nothing can be done before this time, when things should be looked at again.
@@ -217,7 +222,7 @@ impl<'a> Sight<'a, '_> {
     fn documents(&self) -> impl Iterator<Item = &'a AppDocument> {
         self.servers.values().filter_map(|server| match server {
             SeenServer::Present(seen) => seen.document.as_ref(),
-            SeenServer::Absent | SeenServer::Unknown => None,
+            SeenServer::Absent | SeenServer::Gone | SeenServer::Unknown => None,
         })
     }
 
@@ -233,8 +238,13 @@ impl<'a> Sight<'a, '_> {
         }
         let environment = self.environment;
         let wanted = environment.wanted_release();
-        for (server, record) in &environment.servers {
+        for (server, record) in environment.servers.iter().filter(|(server, _)| environment.wants(server)) {
             self.plan_server(server, record, wanted);
+        }
+        // Not before the others do their work: they may be there to take its place.
+        if self.all_serve() {
+            let surplus = environment.servers.iter().filter(|(server, _)| !environment.wants(server));
+            surplus.for_each(|(server, record)| self.plan_removal(server, record));
         }
         if let Some(wanted) = wanted.filter(|wanted| self.may_commit(wanted)) {
             self.record(Change::Commit { environment: self.name.clone(), release: wanted.release.number });
@@ -242,29 +252,51 @@ impl<'a> Sight<'a, '_> {
     }
 
     fn plan_destruction(&mut self) {
-        let mut gone = true;
-        for (server, record) in &self.environment.servers {
-            let place = self.place(server);
-            let exists = match self.seen(server) {
-                SeenServer::Absent => continue,
-                SeenServer::Present(seen) => seen.exists || seen.document.is_some(),
-                SeenServer::Unknown => {
-                    self.planner.wait(self.planner.now.plus(UNKNOWN_GLANCE));
-                    gone = false;
-                    continue;
-                }
-            };
-            if exists {
-                gone = false;
-                match record.backs_off_until(self.planner.now) {
-                    Some(until) => self.planner.wait(until),
-                    None => self.work(CloudStep::DestroyOnServer(place)),
-                }
-            }
-        }
-        if gone {
+        if self.environment.servers.is_empty() {
             self.record(Change::Destroyed { environment: self.name.clone() });
         }
+        for (server, record) in &self.environment.servers {
+            self.plan_removal(server, record);
+        }
+    }
+
+    /// A server that is not wanted any more: first what is on it, then the server, then what is recorded of it.
+    fn plan_removal(&mut self, server: &ServerName, record: &ServerRecord) {
+        let place = self.place(server);
+        let step = match self.seen(server) {
+            SeenServer::Absent | SeenServer::Gone => return self.forget(server, record),
+            SeenServer::Present(seen) if seen.exists || seen.document.is_some() => CloudStep::DestroyOnServer(place),
+            SeenServer::Present(_) => CloudStep::RemoveServer(place),
+            SeenServer::Unknown => return self.planner.wait(self.planner.now.plus(UNKNOWN_GLANCE)),
+        };
+        match record.backs_off_until(self.planner.now) {
+            Some(until) => self.planner.wait(until),
+            None => self.work(step),
+        }
+    }
+
+    fn forget(&mut self, server: &ServerName, record: &ServerRecord) {
+        let (environment, details) = (self.name.clone(), record.details.clone());
+        self.record(Change::ForgetServer { environment, server: server.clone(), details });
+    }
+
+    /// Whether the servers that are wanted do all that is wanted of them.
+    fn all_serve(&self) -> bool {
+        let environment = self.environment;
+        let serves = |server: &ServerName| match (self.seen(server), environment.wanted) {
+            (SeenServer::Present(seen), Some(wanted)) => {
+                seen.document.as_ref().is_some_and(|document| document.outcome(wanted) == Outcome::Serving)
+            }
+            (SeenServer::Present(_), None) => true,
+            _ => false,
+        };
+        let is_complete = environment.scale.iter().all(|(group, count)| {
+            (1..=*count).all(|index| environment.servers.contains_key(&ServerName { group: group.clone(), index }))
+        });
+        environment.wanted == environment.serving
+            && !environment.releases.iter().any(RecordedRelease::is_pending)
+            && is_complete
+            && environment.wanted_servers().all(serves)
     }
 
     /// What the state does not say yet: numbers that servers know, servers to be made, ends of releases.
@@ -283,6 +315,11 @@ impl<'a> Sight<'a, '_> {
                 }
             }
         }
+        for (server, record) in &environment.servers {
+            if matches!(self.seen(server), SeenServer::Gone) {
+                self.forget(server, record);
+            }
+        }
         for recorded in environment.releases.iter().filter(|recorded| recorded.is_pending()) {
             if let Some(outcome) = conclude(environment, recorded, |server| self.seen(server)) {
                 let release = recorded.release.number;
@@ -297,6 +334,8 @@ impl<'a> Sight<'a, '_> {
                 self.planner.wait(self.planner.now.plus(UNKNOWN_GLANCE));
                 return;
             }
+            // Forgotten first, and planned anew then.
+            SeenServer::Gone => return,
             SeenServer::Absent => None,
             SeenServer::Present(seen) => Some(seen),
         };
@@ -329,23 +368,23 @@ impl<'a> Sight<'a, '_> {
     ) {
         let release = wanted.release.number;
         let committed = self.environment.committed >= Some(release);
-        let until_ready = wanted.release.hold && !committed;
-        let wait = CloudStep::AwaitServer { place: place.clone(), release, until_ready };
+        let wait = |until_ready| CloudStep::AwaitServer { place: place.clone(), release, until_ready };
         let held = self.seen(&place.server).holds(release);
         match seen.document.as_ref().map_or(Outcome::Unknown, |document| document.outcome(release)) {
             Outcome::Unknown => {
                 if self.plan_objects(place, seen, wanted) {
                     self.work(CloudStep::HandRelease(place.clone(), release));
-                    self.work(wait);
+                    // It waits to be told that all are ready, even where the others have switched long ago.
+                    self.work(wait(wanted.release.hold));
                 }
             }
             Outcome::Pending { state: DeploymentState::Ready } if held => {
                 if committed {
                     self.work(CloudStep::CommitServer(place.clone(), release));
-                    self.work(wait);
+                    self.work(wait(false));
                 }
             }
-            Outcome::Pending { .. } => self.work(wait),
+            Outcome::Pending { .. } => self.work(wait(held)),
             Outcome::Serving => {}
             // While the release is pending, its outcome was concluded from this. Else it serves elsewhere, and it is
             // this server that has a problem.
@@ -473,13 +512,13 @@ impl<'a> Sight<'a, '_> {
                     Outcome::Unknown | Outcome::Failed(_) | Outcome::Superseded => false,
                 }
             }
-            SeenServer::Absent | SeenServer::Unknown => false,
+            SeenServer::Absent | SeenServer::Gone | SeenServer::Unknown => false,
         };
         wanted.is_pending()
             && wanted.release.hold
             && self.environment.committed < Some(release)
-            && !self.environment.servers.is_empty()
-            && self.environment.servers.keys().all(ready)
+            && self.environment.wanted_servers().next().is_some()
+            && self.environment.wanted_servers().all(ready)
     }
 }
 

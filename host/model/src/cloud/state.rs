@@ -201,6 +201,17 @@ impl EnvironmentState {
         Self { next_release: ReleaseNumber(1), ..Self::default() }
     }
 
+    /// Whether there should be such a server. One that is recorded all the same is removed when it is not needed any
+    /// more.
+    pub fn wants(&self, server: &ServerName) -> bool {
+        self.scale.get(&server.group).is_some_and(|count| server.index <= *count)
+    }
+
+    /// The servers that are recorded and wanted.
+    pub fn wanted_servers(&self) -> impl Iterator<Item = &ServerName> {
+        self.servers.keys().filter(|server| self.wants(server))
+    }
+
     /// The release of a number.
     pub fn release(&self, number: ReleaseNumber) -> Option<&RecordedRelease> {
         self.position(number).map(|position| &self.releases[position])

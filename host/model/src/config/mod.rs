@@ -48,7 +48,15 @@ pub struct Config {
 struct SourceText {
     file: String,
     text: String,
-    places: BTreeMap<Vec<String>, Range<usize>>,
+    places: BTreeMap<Vec<String>, Written>,
+}
+
+/// Where a key with its value was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Written {
+    key: Range<usize>,
+    /// Of a table the name of it.
+    value: Range<usize>,
 }
 
 /// What holds in one environment.
@@ -184,6 +192,17 @@ impl Config {
         read::config(text, file_name)
     }
 
+    /// As much of a `jecloud.toml` as is right, and what is wrong with the rest: enough to find the app where it runs
+    /// and to bring an earlier release back while the file is broken, and not for deploying anything.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::parse`], where it is not beyond doubt whose cloud is meant: the app's name or a word about its
+    /// cloud is among what is wrong.
+    pub fn parse_what_is_right(text: &str, file_name: &str) -> Result<(Self, Vec<ConfigError>), Vec<ConfigError>> {
+        read::what_is_right(text, file_name)
+    }
+
     /// The app's name.
     pub fn app(&self) -> &AppName {
         &self.app
@@ -223,6 +242,21 @@ impl Config {
     /// for this environment, then where it was written for all; where it is not written at all, the nearest table
     /// around it is pointed at.
     pub fn error_at(&self, environment: &EnvironmentName, path: &[&str], message: String) -> ConfigError {
+        self.error(environment, path, message, |written| written.value.clone())
+    }
+
+    /// As [`Config::error_at`], at the key itself: for one that should not be there.
+    pub fn error_at_key(&self, environment: &EnvironmentName, path: &[&str], message: String) -> ConfigError {
+        self.error(environment, path, message, |written| written.key.clone())
+    }
+
+    fn error(
+        &self,
+        environment: &EnvironmentName,
+        path: &[&str],
+        message: String,
+        span: impl Fn(&Written) -> Range<usize>,
+    ) -> ConfigError {
         let for_all: Vec<String> = path.iter().map(|&segment| segment.to_owned()).collect();
         let for_one: Vec<String> =
             ["environments", environment.as_str()].iter().map(|&s| s.to_owned()).chain(for_all.clone()).collect();
@@ -230,7 +264,7 @@ impl Config {
         let found = (1..=path.len()).rev().find_map(|length| {
             [&for_one[..length + 2], &for_all[..length]]
                 .into_iter()
-                .find_map(|key| places.get(key).map(|span| (key, span.clone())))
+                .find_map(|key| places.get(key).map(|written| (key, span(written))))
         });
         let (key, span) = found.unwrap_or((&for_all, 0..0));
         let key = key.iter().fold(String::new(), |path, name| dotted(&path, name));

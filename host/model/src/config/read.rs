@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::str::FromStr;
 
 use toml::Spanned;
@@ -11,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Quoted, merge_conflict};
 use super::layer::{CloudLayer, Layer, ServerLayer};
 use super::section::{Document, Found, Ignored, Section};
-use super::{Config, ConfigError, DEFAULT_GROUP, ProcessConfig, Provider, ServiceConfig, SourceText};
+use super::{Config, ConfigError, DEFAULT_GROUP, ProcessConfig, Provider, ServiceConfig, SourceText, Written};
 use crate::ids::{AppName, Digest, EnvironmentName, InvalidId, ServerGroup};
 use crate::suggest::{did_you_mean, nearest};
 
@@ -27,24 +26,46 @@ const PROCESS_KEYS: [&str; 3] = ["count", "health", "on"];
 const MOST: u32 = 100;
 
 pub(super) fn config(text: &str, file: &str) -> Result<Config, Vec<ConfigError>> {
+    match parse(text, file) {
+        (Some(config), errors) if errors.is_empty() => Ok(config),
+        (_, errors) => Err(errors),
+    }
+}
+
+pub(super) fn what_is_right(text: &str, file: &str) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
+    let (config, errors) = parse(text, file);
+    let says_no_provider = |config: &Config| {
+        config.base.cloud.provider.is_none() && config.environments.values().all(|over| over.cloud.provider.is_none())
+    };
+    // What is no TOML has no key; a provider may be written there.
+    let means = |segment: &str, key: &str| segment == key || nearest(segment, TOP_KEYS) == Some(key);
+    let is_about_the_cloud = |config: &Config, error: &ConfigError| match error.key.as_str() {
+        "" => says_no_provider(config) && text.contains("provider"),
+        key => means(key, "app") || key.split('.').any(|segment| means(segment, "cloud")),
+    };
+    match config {
+        Some(config) if !errors.iter().any(|error| is_about_the_cloud(&config, error)) => Ok((config, errors)),
+        _ => Err(errors),
+    }
+}
+
+/// What was understood, and everything that is wrong.
+fn parse(text: &str, file: &str) -> (Option<Config>, Vec<ConfigError>) {
     if let Some(marker) = merge_conflict(text) {
         let message = "a merge left this marker: choose one side, and delete the markers".to_owned();
-        return Err(vec![ConfigError::new(file, text, marker, "", message)]);
+        return (None, vec![ConfigError::new(file, text, marker, "", message)]);
     }
     let document = Document::new(file, text, Ignored::XTables);
     let table = document.parse();
     let syntax = document.syntax();
     let read = read(&document, &table);
-    let is_fine = document.is_fine();
-    match read {
-        Some((app, base, environments)) if is_fine => {
-            let mut places = BTreeMap::new();
-            find_places(table.get_ref(), &mut Vec::new(), &mut places);
-            let source = SourceText { file: file.to_owned(), text: text.to_owned(), places };
-            Ok(Config { app, base, environments, source })
-        }
-        _ => Err(document.finish(&syntax)),
-    }
+    let config = read.map(|(app, base, environments)| {
+        let mut places = BTreeMap::new();
+        find_places(table.get_ref(), &mut Vec::new(), &mut places);
+        let source = SourceText { file: file.to_owned(), text: text.to_owned(), places };
+        Config { app, base, environments, source }
+    });
+    (config, document.finish(&syntax))
 }
 
 type Parts = (AppName, Layer, BTreeMap<EnvironmentName, Layer>);
@@ -270,11 +291,11 @@ impl FromStr for HookDigest {
 }
 
 /// Where the value of every key is; for a table, where its own key is.
-fn find_places(table: &DeTable<'_>, path: &mut Vec<String>, places: &mut BTreeMap<Vec<String>, Range<usize>>) {
+fn find_places(table: &DeTable<'_>, path: &mut Vec<String>, places: &mut BTreeMap<Vec<String>, Written>) {
     for (key, value) in table.iter() {
         path.push(key.get_ref().clone().into_owned());
-        let span = if value.get_ref().is_table() { key.span() } else { value.span() };
-        places.insert(path.clone(), span);
+        let of_value = if value.get_ref().is_table() { key.span() } else { value.span() };
+        places.insert(path.clone(), Written { key: key.span(), value: of_value });
         if let Some(table) = value.get_ref().as_table() {
             find_places(table, path, places);
         }

@@ -211,3 +211,29 @@ fn a_file_that_is_no_toml_is_refused_quickly() {
         assert!(errors[0].message.starts_with("not TOML"), "{errors:?}");
     }
 }
+
+/// Whose cloud it is must be beyond doubt; everything else may be wrong. Fails where an error about the cloud is passed
+/// over: a command would look for the app where it is not.
+#[test]
+fn what_is_right_is_enough_to_find_the_app() {
+    let cases: [(&str, Option<usize>); 12] = [
+        ("app = 'x'", Some(0)),
+        ("app = 'x'\n[proceses.web]", Some(1)),
+        ("app = 'x'\n[processes.web]\ncount = 'two'\nheath = 1\n[env]\nPORT = '1'", Some(3)),
+        ("app = 'x'\n[servers.app]\ncount = 0", Some(1)),
+        ("app = 'x'\n[cloud]\nprovider = 'ec2'\n[env]\nA = \n", Some(1)),
+        ("app = 'x'\n[env]\nA = \n", Some(1)),
+        ("app = 'X'", None),
+        ("ap = 'x'", None),
+        ("app = 'x'\n[cloud]\nprovider = 'ec3'", None),
+        ("app = 'x'\n[cluod]\nprovider = 'ec2'", None),
+        ("app = 'x'\n[environments.production.cluod]\nprovider = 'ec2'", None),
+        ("app = 'x'\n[cloud\nprovider = 'ec2'", None),
+    ];
+    for (text, expected) in cases {
+        let found = Config::parse_what_is_right(text, "jecloud.toml");
+        let errors = found.as_ref().map(|(_, errors)| errors.len()).ok();
+        assert_eq!(errors, expected, "{text}: {found:?}");
+        assert_eq!(Config::parse(text, "jecloud.toml").is_ok(), expected == Some(0), "{text}");
+    }
+}

@@ -9,7 +9,7 @@ use jecloud_model::ids::ReleaseNumber;
 use proptest::prelude::*;
 
 use crate::simulation::World;
-use crate::{production, release};
+use crate::{production, release, scale};
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -31,6 +31,7 @@ enum Action {
     Disconnect(u32),
     Reconnect(u32),
     Terminate(u32),
+    Scale(u32),
     Wait(u64),
     Destroy,
 }
@@ -45,6 +46,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (1..=3u32).prop_map(Action::Disconnect),
         2 => (1..=3u32).prop_map(Action::Reconnect),
         1 => (1..=3u32).prop_map(Action::Terminate),
+        2 => (1..=3u32).prop_map(Action::Scale),
         2 => prop_oneof![1..400u64, Just(8 * 24 * 3600)].prop_map(Action::Wait),
     ]
 }
@@ -79,7 +81,14 @@ fn act(world: &mut World, action: &Action) {
                 server.reachable = true;
             }
         }
-        Action::Terminate(server) => drop(world.servers.remove(&name(*server))),
+        Action::Terminate(server) => {
+            if let Some(launch) = world.servers.get(&name(*server)).map(|server| server.launch) {
+                world.terminate(&name(*server), launch);
+            }
+        }
+        Action::Scale(servers) => {
+            world.change(Change::Scale { environment: production(), scale: scale(*servers) });
+        }
         Action::Wait(seconds) => world.now = world.now.plus(Duration::from_secs(*seconds)),
         Action::Destroy => {
             world.change(Change::Destroy { environment: production() });

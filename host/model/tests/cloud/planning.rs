@@ -46,6 +46,7 @@ fn deployed(servers: u32) -> Story {
         story.change(Change::RecordServer {
             environment: production(),
             server: format!("app-{index}").parse().unwrap(),
+            replaces: None,
             details: serde_json::Map::new(),
         });
     }
@@ -108,10 +109,48 @@ fn an_environment_is_forgotten_when_it_is_certain_that_nothing_is_left() {
     story.change(Change::Destroy { environment: production() });
     let gone = || SeenServer::Present(Box::default());
     let steps = |first, second| plan(&story.state, &seen([("app-1", first), ("app-2", second)]), story.now);
-    assert!(matches!(steps(gone(), SeenServer::Unknown)[..], [CloudStep::WaitUntil(_)]));
-    assert_eq!(steps(gone(), present(None)), [CloudStep::DestroyOnServer(place("app-2"))]);
-    let forgotten = CloudStep::Record(Change::Destroyed { environment: production() });
-    assert_eq!(steps(gone(), SeenServer::Absent), [forgotten]);
+    let remove = CloudStep::RemoveServer(place("app-1"));
+    assert_eq!(steps(gone(), SeenServer::Unknown), [remove.clone()]);
+    assert_eq!(steps(gone(), present(None)), [remove, CloudStep::DestroyOnServer(place("app-2"))]);
+    let forgotten = |server: &str| {
+        let (environment, server) = (production(), server.parse().unwrap());
+        CloudStep::Record(Change::ForgetServer { environment, server, details: serde_json::Map::new() })
+    };
+    assert_eq!(steps(gone(), SeenServer::Absent), [forgotten("app-2")]);
+    assert_eq!(steps(SeenServer::Gone, SeenServer::Absent), [forgotten("app-1"), forgotten("app-2")]);
+    for server in ["app-1", "app-2"] {
+        let CloudStep::Record(change) = forgotten(server) else { unreachable!() };
+        story.change(change);
+    }
+    let end = CloudStep::Record(Change::Destroyed { environment: production() });
+    assert_eq!(plan(&story.state, &seen([]), story.now), [end]);
+}
+
+/// Fails without the check that all others serve: the last server that serves would be removed for one that may never.
+#[test]
+fn a_server_is_removed_when_the_others_serve() {
+    let mut story = deployed(2);
+    story.outcome(ReleaseNumber(1), ReleaseOutcome::Serving);
+    story.change(Change::Scale { environment: production(), scale: crate::scale(1) });
+    let serving = |content| {
+        let mut document = document(1, content, DeploymentState::Deployed, false);
+        document.succeed(ReleaseNumber(1), BTreeMap::new(), start()).unwrap();
+        present(Some(document))
+    };
+    let steps =
+        |story: &Story, first, second| plan(&story.state, &seen([("app-1", first), ("app-2", second)]), story.now);
+    assert_eq!(steps(&story, SeenServer::Unknown, serving(1)).len(), 1);
+    assert!(
+        steps(&story, SeenServer::Absent, serving(1))
+            .iter()
+            .all(|step| *step == CloudStep::CreateServer(place("app-1")))
+    );
+    assert_eq!(steps(&story, serving(1), serving(1)), [CloudStep::DestroyOnServer(place("app-2"))]);
+    let empty = SeenServer::Present(Box::default());
+    assert_eq!(steps(&story, serving(1), empty), [CloudStep::RemoveServer(place("app-2"))]);
+    // Nor while a release is on its way.
+    story.deploy(2, 1);
+    assert!(!steps(&story, serving(1), serving(1)).contains(&CloudStep::DestroyOnServer(place("app-2"))));
 }
 
 #[test]

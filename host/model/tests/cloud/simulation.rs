@@ -8,7 +8,7 @@ use std::time::Duration;
 use jecloud_model::app::{AppDocument, DeploymentState, Failure, Outcome};
 use jecloud_model::cloud::{
     Change, CloudState, CloudStep, Objects, Operation, Place, SeenCloud, SeenEnvironment, SeenServer, ServerName,
-    apply, plan,
+    ServerRecord, apply, plan,
 };
 use jecloud_model::ids::{Digest, OperationId, ReleaseNumber, VersionId};
 use jecloud_model::release::Release;
@@ -19,6 +19,8 @@ use crate::{Story, operation_id, production, start};
 /// A server that was made.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Server {
+    /// Which request it was made from: a second one from the same request does not come into being.
+    pub(crate) launch: u64,
     pub(crate) reachable: bool,
     pub(crate) exists: bool,
     pub(crate) document: Option<AppDocument>,
@@ -42,6 +44,9 @@ pub(crate) struct World {
     /// In which state a release fails on which server.
     pub(crate) fates: BTreeMap<(ReleaseNumber, u32), DeploymentState>,
     pub(crate) roll_forwards: [RollForward; 2],
+    /// Requests whose servers exist no more.
+    pub(crate) removed: BTreeSet<u64>,
+    launches: u64,
     operations: u64,
 }
 
@@ -55,6 +60,8 @@ impl World {
             at_hand: Objects::default(),
             fates: BTreeMap::new(),
             roll_forwards: Default::default(),
+            removed: BTreeSet::new(),
+            launches: 0,
             operations: 100,
         }
     }
@@ -92,15 +99,20 @@ impl World {
             SeenCloud { objects: Some(self.stored.clone()), at_hand: self.at_hand.clone(), ..SeenCloud::default() };
         for (name, environment) in &state.environments {
             let servers = seen.servers.entry(name.clone()).or_default();
-            for server in environment.servers.keys() {
-                servers.insert(server.clone(), self.see_server(server, state));
+            for (server, record) in &environment.servers {
+                servers.insert(server.clone(), self.see_server(server, launch(record), state));
             }
         }
         seen
     }
 
-    fn see_server(&self, name: &ServerName, state: &CloudState) -> SeenServer {
-        let Some(server) = self.servers.get(name) else { return SeenServer::Absent };
+    fn see_server(&self, name: &ServerName, launch: u64, state: &CloudState) -> SeenServer {
+        if self.removed.contains(&launch) {
+            return SeenServer::Gone;
+        }
+        let Some(server) = self.servers.get(name).filter(|server| server.launch == launch) else {
+            return SeenServer::Absent;
+        };
         if !server.reachable {
             return SeenServer::Unknown;
         }
@@ -153,11 +165,24 @@ impl World {
             CloudStep::Record(change) => drop(self.change(change.clone())),
             CloudStep::RecordServer(place) => {
                 let Place { environment, server } = place.clone();
-                self.change(Change::RecordServer { environment, server, details: serde_json::Map::new() });
+                self.launches += 1;
+                let details = serde_json::Map::from_iter([("launch".to_owned(), self.launches.into())]);
+                self.change(Change::RecordServer { environment, server, replaces: None, details });
             }
             CloudStep::CreateServer(place) => {
-                let new = Server { reachable: true, ..Server::default() };
-                self.servers.entry(place.server.clone()).or_insert(new);
+                let Some(launch) = planned_launch(state, place).filter(|launch| !self.removed.contains(launch)) else {
+                    return false;
+                };
+                let new = Server { launch, reachable: true, ..Server::default() };
+                let server = self.servers.entry(place.server.clone()).or_insert(new);
+                assert_eq!(server.launch, launch, "two servers under one name");
+            }
+            CloudStep::RemoveServer(place) => {
+                let Some(launch) = planned_launch(state, place) else { return false };
+                self.terminate(&place.server, launch);
+                let details = state.environments[&production()].servers[&place.server].details.clone();
+                let Place { environment, server } = place.clone();
+                self.change(Change::ForgetServer { environment, server, details });
             }
             CloudStep::StoreArchive(version) => drop(self.stored.versions.insert(version.clone(), now)),
             CloudStep::StoreHook(hook) => drop(self.stored.hooks.insert(hook.clone(), now)),
@@ -197,7 +222,8 @@ impl World {
             }
             CloudStep::DestroyOnServer(place) => {
                 let Some(server) = self.server(place) else { return false };
-                *server = Server { reachable: true, hooks: server.hooks.clone(), ..Server::default() };
+                let Server { launch, hooks, .. } = server.clone();
+                *server = Server { launch, reachable: true, hooks, ..Server::default() };
             }
             CloudStep::DeleteObjects(objects) => {
                 for version in objects.versions.keys() {
@@ -210,6 +236,14 @@ impl World {
             CloudStep::WaitUntil(until) => self.now = self.now.max(*until),
         }
         true
+    }
+
+    /// The server that was made from this request ends for good.
+    pub(crate) fn terminate(&mut self, name: &ServerName, launch: u64) {
+        self.removed.insert(launch);
+        if self.servers.get(name).is_some_and(|server| server.launch == launch) {
+            self.servers.remove(name);
+        }
     }
 
     /// A server gets on with what it was told, so many states.
@@ -275,13 +309,18 @@ impl World {
         let seen = self.see(&self.state);
         assert_eq!(plan(&self.state, &seen, self.now), []);
         let Some(environment) = self.state.environments.get(&production()) else {
-            assert!(self.servers.values().all(|server| !server.exists), "something was left on a server");
+            assert!(self.servers.is_empty(), "a server was left");
             return;
         };
         assert!(environment.releases.iter().all(|recorded| !recorded.is_pending()), "a release has no outcome");
         assert_eq!(environment.wanted, environment.serving, "{environment:#?}");
+        let wanted_servers: BTreeSet<&ServerName> = environment.wanted_servers().collect();
+        let has_trouble = wanted_servers.iter().any(|name| environment.servers[*name].trouble.is_some());
+        let alive: BTreeSet<&ServerName> = self.servers.keys().collect();
+        assert_eq!(alive, environment.servers.keys().collect(), "servers that nobody knows of, or the other way round");
+        assert!(has_trouble || alive == wanted_servers, "servers that nobody wants: {alive:?}");
         let Some(wanted) = environment.wanted else { return };
-        for (name, record) in &environment.servers {
+        for (name, record) in environment.servers.iter().filter(|(name, _)| environment.wants(name)) {
             let document = self.servers[name].document.as_ref().unwrap();
             let ours = record.trouble.as_ref().is_some_and(|trouble| trouble.release == Some(wanted));
             let outcome = document.outcome(wanted);
@@ -289,6 +328,15 @@ impl World {
             assert_eq!(document.deployment, None, "{name} still deploys something");
         }
     }
+}
+
+/// Which request is recorded of a server.
+fn launch(record: &ServerRecord) -> u64 {
+    record.details["launch"].as_u64().unwrap()
+}
+
+fn planned_launch(state: &CloudState, place: &Place) -> Option<u64> {
+    Some(launch(state.environments.get(&production())?.servers.get(&place.server)?))
 }
 
 /// Whatever is changed: nothing moves backwards.
@@ -320,7 +368,7 @@ fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep]) {
     let servers = &seen.servers[&production()];
     for step in steps {
         if let CloudStep::Record(Change::Commit { release, .. }) = step {
-            for name in environment.servers.keys() {
+            for name in environment.wanted_servers() {
                 let SeenServer::Present(seen) = &servers[name] else { panic!("a commit without seeing {name}") };
                 let outcome = seen.document.as_ref().unwrap().outcome(*release);
                 let ready = matches!(&outcome, Outcome::Pending { state } if *state >= DeploymentState::Ready)
@@ -328,15 +376,19 @@ fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep]) {
                 assert!(ready, "a commit while {name} is not ready: {outcome:?}");
             }
         }
-        if let CloudStep::Record(Change::Destroyed { .. }) = step {
-            for name in environment.servers.keys() {
-                let gone = match &servers[name] {
-                    SeenServer::Present(seen) => !seen.exists,
-                    SeenServer::Absent => true,
-                    SeenServer::Unknown => false,
-                };
-                assert!(gone, "forgotten while something may be on {name}");
+        match step {
+            CloudStep::Record(Change::Destroyed { .. }) => {
+                assert!(environment.servers.is_empty(), "a server is forgotten")
             }
+            CloudStep::Record(Change::ForgetServer { server, .. }) => {
+                assert!(matches!(servers[server], SeenServer::Absent | SeenServer::Gone), "{server} may be there");
+            }
+            CloudStep::RemoveServer(place) => {
+                let SeenServer::Present(seen) = &servers[&place.server] else { panic!("removed without a look") };
+                assert!(!seen.exists && seen.document.is_none(), "removed with something on it");
+                assert!(environment.destroying || !environment.wants(&place.server), "removed and wanted");
+            }
+            _ => {}
         }
     }
 }

@@ -13,6 +13,7 @@ fn story() -> Story {
     story.change(Change::RecordServer {
         environment: production(),
         server: "app-1".parse().unwrap(),
+        replaces: None,
         details: serde_json::Map::new(),
     });
     story

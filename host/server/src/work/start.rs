@@ -1,10 +1,12 @@
 //! Starting: the planner has had the new processes started beside the old ones; here their health is awaited.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use jecloud_disk::log;
 use jecloud_model::app::Failure;
-use jecloud_model::hook::Identity;
+use jecloud_model::hook::{Health, Identity};
+use jecloud_model::ids::InstanceId;
 use jecloud_model::processes::{Exit, ProcessSpec, ProcessState, ProcessStatus};
 use jecloud_model::time::Timestamp;
 
@@ -18,6 +20,10 @@ use crate::tables;
 /// How many lines of its log a person is shown of a process that failed.
 const SHOWN_LINES: usize = 10;
 
+/// How long a process must stay up after its port has opened: `port-open` in `wit/types.wit`. It is part of the time of
+/// every deployment.
+const STAYS_UP: Duration = Duration::from_millis(250);
+
 pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     let Some(prepared) = work.place.prepared(work.number)? else {
         return Err(Failure::because("what was prepared for this release is gone from the server")
@@ -26,6 +32,7 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     };
     let begin = now();
     let mut waiting: Vec<&ProcessSpec> = prepared.processes.iter().collect();
+    let mut listening_since: BTreeMap<&InstanceId, Instant> = BTreeMap::new();
     loop {
         let statuses = tables::reconcile(work.server)?;
         let mut still = Vec::new();
@@ -33,7 +40,12 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
             let status = statuses.iter().find(|status| {
                 status.id == spec.id && status.app == work.place.app && status.environment == work.place.environment
             });
-            if !is_healthy(work, spec, status, begin)? {
+            let is_up = is_healthy(work, spec, status, begin)? && {
+                // An open port says little: many an app listens first and falls over its configuration then.
+                let since = listening_since.entry(&spec.id).or_insert_with(Instant::now);
+                !matches!(spec.health, Health::PortOpen(_)) || since.elapsed() >= STAYS_UP
+            };
+            if !is_up {
                 still.push(spec);
             }
         }
