@@ -168,4 +168,10 @@ impl Machines for SshMachines {
             Err(error) => Found::Unknown(error),
         }
     }
+
+    /// The machine is the person's: it stays, with JeCloud on it, and is not known here any more.
+    fn remove(&self, place: &Place, _record: &ServerRecord) -> Result<(), MachineError> {
+        lock(&self.known).remove(place);
+        Ok(())
+    }
 }

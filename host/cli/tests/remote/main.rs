@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jecloud_cloud::{
-    Cloud, DirectoryStore, End, Found, Machines as _, ObjectStore as _, Options, Sources, StateFile,
-    SystemWorld, keys, record_release, roll_forward, upload,
+    Cloud, DirectoryStore, End, Found, Machines as _, ObjectStore as _, Options, Sources, StateFile, SystemWorld, keys,
+    record_release, roll_forward, upload,
 };
 use jecloud_model::cloud::{Place, ServerRecord};
 use jecloud_model::ids::{AppName, EnvironmentName};

@@ -40,7 +40,7 @@ fn exit_statuses_and_signals_are_told() {
 fn megabytes_go_there_and_come_back() {
     let place = Place::new();
     let session = place.session();
-    let bytes: Vec<u8> = (0..6_000_000u32).map(|number| (number * 7 >> 3) as u8).collect();
+    let bytes: Vec<u8> = (0..6_000_000u32).map(|number| ((number * 7) >> 3) as u8).collect();
     let finished = session.exec(&["cat"], &bytes, LONG).expect("it runs");
     assert!(finished.stdout == bytes, "{} bytes came back", finished.stdout.len());
     // A command that does not read what it gets is no error.
