@@ -11,7 +11,7 @@ use jecloud_model::cloud::{Place, ServerName};
 use jecloud_model::config::{EnvironmentConfig, Provider, Store};
 use jecloud_model::ids::{EnvironmentName, ServerGroup};
 use jecloud_remote::{
-    Connection, HostKey, HostKeyRule, Identity, Objects, OwnKeys, RemoteError, Session, SshMachines, Target,
+    Connection, HostKey, HostKeyRule, Identity, Jump, Objects, OwnKeys, RemoteError, Session, SshMachines, Target,
 };
 
 use jecloud_s3::{S3Options, S3Store};
@@ -33,10 +33,10 @@ pub(crate) fn store(wished: &EnvironmentConfig, home: &Home) -> Result<Arc<dyn O
         // Not among the clouds of this machine, which its own server rolls forward.
         return Ok(Arc::new(DirectoryStore::new(home.remote_cloud(&wished.app))));
     }
-    let options = S3Options::new(&wished.app)
-        .region(wished.cloud.region.as_deref())
-        .endpoint(wished.cloud.endpoint.as_deref());
-    let store = S3Store::open(&options).map_err(|error| Failure::from_store("the app's store cannot be used", &error))?;
+    let options =
+        S3Options::new(&wished.app).region(wished.cloud.region.as_deref()).endpoint(wished.cloud.endpoint.as_deref());
+    let store =
+        S3Store::open(&options).map_err(|error| Failure::from_store("the app's store cannot be used", &error))?;
     Ok(Arc::new(store))
 }
 
@@ -99,27 +99,26 @@ fn target(project: &Project, environment: &EnvironmentName, path: &[&str], text:
     })
 }
 
-/// A connection to the server through which the others are reached. Its key is pinned at first contact, on this machine.
-fn through(target: Target, identity: Identity, home: &Home) -> Result<Session, Failure> {
+/// The server through which the others are reached. Its key is pinned at first contact, on this machine.
+fn through(target: Target, identity: Identity, home: &Home) -> Result<Arc<Jump>, Failure> {
     let failed = |error: &RemoteError| {
-        Failure::from_error(
-            Code::NotReachable,
-            "the server through which the others are reached does not let us in",
-            error,
-        )
-        .world("Nothing was changed.")
+        let attempt = "the server through which the others are reached does not let us in";
+        Failure::from_error(Code::NotReachable, attempt, error).world("Nothing was changed.").hint(error.hint())
     };
     let pins = home.path().join("known-jump-hosts.json");
     let mut known: BTreeMap<String, String> = jecloud_disk::durable::read_json(&pins)?.unwrap_or_default();
     let name = target.to_string();
-    let rule = match known.get(&name) {
-        Some(key) => HostKeyRule::Pinned(key.parse::<HostKey>().map_err(|error| failed(&error))?),
-        None => HostKeyRule::FirstContact,
+    let key = match known.get(&name) {
+        Some(key) => key.parse::<HostKey>().map_err(|error| failed(&error))?,
+        None => {
+            let connection = Connection::new(target.clone(), identity.clone(), HostKeyRule::FirstContact);
+            let session =
+                Session::wait(&connection, Instant::now() + JUMP, &|| false).map_err(|error| failed(&error))?;
+            let key = session.host_key().clone();
+            known.insert(name, key.to_string());
+            jecloud_disk::durable::write_json(&pins, &known, 0o600)?;
+            key
+        }
     };
-    let connection = Connection::new(target, identity, rule);
-    let session = Session::wait(&connection, Instant::now() + JUMP, &|| false).map_err(|error| failed(&error))?;
-    if known.insert(name, session.host_key().to_string()).is_none() {
-        jecloud_disk::durable::write_json(&pins, &known, 0o600)?;
-    }
-    Ok(session)
+    Ok(Arc::new(Jump::new(Connection::new(target, identity, HostKeyRule::Pinned(key)))))
 }

@@ -40,7 +40,7 @@ pub struct Connection {
     /// Which host keys are taken.
     pub host_key: HostKeyRule,
     /// A server through which this one is reached; none where it can be reached from here.
-    pub via: Option<Session>,
+    pub via: Option<Arc<Jump>>,
     /// How long things may take.
     pub timing: Timing,
 }
@@ -88,9 +88,44 @@ impl Connection {
 
     /// Through another server.
     #[must_use]
-    pub fn via(mut self, jump: Session) -> Self {
+    pub fn via(mut self, jump: Arc<Jump>) -> Self {
         self.via = Some(jump);
         self
+    }
+}
+
+/// A server through which others are reached. One connection to it serves all of them; it is made when it is needed, and
+/// again when it was lost.
+#[derive(Debug)]
+pub struct Jump {
+    connection: Connection,
+    session: tokio::sync::Mutex<Option<Session>>,
+}
+
+impl Jump {
+    /// Through this one; nothing is connected yet.
+    pub fn new(connection: Connection) -> Self {
+        Self { connection, session: tokio::sync::Mutex::const_new(None) }
+    }
+
+    /// The connection to it, to learn its host key, say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::open`].
+    pub fn session(&self) -> Result<Session, RemoteError> {
+        block_on(self.connected())?
+    }
+
+    async fn connected(&self) -> Result<Session, RemoteError> {
+        let mut session = self.session.lock().await;
+        if let Some(session) = session.as_ref().filter(|session| !session.is_closed()) {
+            return Ok(session.clone());
+        }
+        let candidates = self.connection.identity.candidates()?;
+        // It may itself be behind another.
+        let made = Box::pin(open(&self.connection, &candidates)).await?;
+        Ok(session.insert(made).clone())
     }
 }
 
@@ -115,9 +150,9 @@ impl client::Handler for Client {
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
         let key = HostKey::new(shown.public_key());
-        let takes = self.rule.takes(&key);
-        lock(&self.learned).host_key = Some(key);
-        Ok(takes)
+        // Keys are exchanged again later, when nobody may have become somebody else.
+        let before = lock(&self.learned).host_key.replace(key.clone());
+        Ok(self.rule.takes(&key) && before.is_none_or(|before| before == key))
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
@@ -221,7 +256,7 @@ async fn wait(connection: &Connection, candidates: &Candidates, deadline: Instan
 async fn open(connection: &Connection, candidates: &Candidates) -> Result<Session, RemoteError> {
     let Timing { login, .. } = connection.timing;
     let target = connection.target.to_string();
-    let stream = stream(connection).await?;
+    let (stream, through) = stream(connection).await?;
     let learned = Arc::new(Mutex::new(Learned::default()));
     let log_in = async {
         let client = Client { rule: connection.host_key.clone(), learned: Arc::clone(&learned) };
@@ -243,7 +278,7 @@ async fn open(connection: &Connection, candidates: &Candidates) -> Result<Sessio
     let Some(host_key) = host_key else {
         return Err(RemoteError::Incompatible { target, source: "it showed no host key".into() });
     };
-    Ok(Session::new(handle, connection, host_key, learned))
+    Ok(Session::new(handle, connection, host_key, learned, through))
 }
 
 fn config(connection: &Connection) -> Arc<client::Config> {
@@ -258,15 +293,18 @@ fn config(connection: &Connection) -> Arc<client::Config> {
     })
 }
 
-async fn stream(connection: &Connection) -> Result<Box<dyn Stream>, RemoteError> {
+/// The stream to a server, and the session through which it goes.
+async fn stream(connection: &Connection) -> Result<(Box<dyn Stream>, Option<Session>), RemoteError> {
     let Connection { target, via, timing, .. } = connection;
     let unreachable = |source: Cause| RemoteError::Unreachable { target: target.to_string(), source };
     let too_late = || unreachable(format!("nobody answered within {} s", timing.connect.as_secs()).into());
     if let Some(jump) = via {
+        let jump = jump.connected().await?;
         let opening = jump.handle().channel_open_direct_tcpip(&*target.host, target.port.into(), "127.0.0.1", 0);
         let channel = timeout(timing.connect, opening).await.map_err(|_| too_late())?;
         let failed = |error: russh::Error| unreachable(format!("{} cannot reach it: {error}", jump.target()).into());
-        return Ok(Box::new(channel.map_err(failed)?.into_stream()));
+        let stream = Box::new(channel.map_err(failed)?.into_stream());
+        return Ok((stream, Some(jump)));
     }
     let looked_up = timeout(timing.connect, tokio::net::lookup_host((&*target.host, target.port))).await;
     let unresolved = |source: io::Error| RemoteError::Unresolved { target: target.to_string(), source: source.into() };
@@ -278,7 +316,7 @@ async fn stream(connection: &Connection) -> Result<Box<dyn Stream>, RemoteError>
     let _ = stream.set_nodelay(true);
     let patience = u32::try_from(timing.noticed().as_millis()).unwrap_or(u32::MAX);
     let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, patience);
-    Ok(Box::new(stream))
+    Ok((Box::new(stream), None))
 }
 
 /// Why there is no encrypted connection.

@@ -228,7 +228,7 @@ impl RemoteError {
             transient if transient.is_transient() || matches!(transient, Self::Cancelled { .. }) => {
                 let doing = match &transient {
                     Self::Lost { doing, .. } | Self::TimedOut { doing, .. } | Self::Cancelled { doing, .. } => {
-                        format!("to {doing}")
+                        format!("the attempt to {doing}")
                     }
                     _ => "connecting".to_owned(),
                 };

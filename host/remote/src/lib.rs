@@ -31,7 +31,7 @@ mod target;
 mod terminal;
 mod upload;
 
-pub use connect::{Connection, Timing};
+pub use connect::{Connection, Jump, Timing};
 pub use drive::{Ended, Finished, Stream};
 pub use error::RemoteError;
 pub use host_key::{HostKey, HostKeyRule};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jecloud_cloud::{Details, Found, Machine, MachineError, Machines};
 use jecloud_model::cloud::{Place, ServerRecord};
 
-use crate::connect::{Connection, Timing, lock};
+use crate::connect::{Connection, Jump, Timing, lock};
 use crate::error::RemoteError;
 use crate::host_key::{HostKey, HostKeyRule};
 use crate::identity::Identity;
@@ -32,7 +32,7 @@ pub struct SshMachines {
     hosts: BTreeMap<Place, Target>,
     identity: Identity,
     /// A server through which the others are reached.
-    pub via: Option<Session>,
+    pub via: Option<Arc<Jump>>,
     /// How long things may take.
     pub timing: Timing,
     /// Where things are on the servers.
@@ -66,6 +66,17 @@ impl SshMachines {
             objects,
             known: Mutex::default(),
         }
+    }
+
+    /// A server that was set up, for a terminal on it, say; none before that. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Refused`] where what is recorded of it makes no sense.
+    pub fn remote(&self, place: &Place, record: &ServerRecord) -> Result<Option<Arc<RemoteMachine>>, MachineError> {
+        let target = target_of(place, &record.details)?;
+        let host_key = host_key_of(place, &record.details)?;
+        Ok(host_key.map(|host_key| self.machine(place, &target, &host_key, None)))
     }
 
     fn connection(&self, target: Target, host_key: HostKeyRule) -> Connection {
@@ -145,21 +156,22 @@ impl Machines for SshMachines {
         Ok(details)
     }
 
-    fn remove(&self, _place: &Place, _record: &ServerRecord) -> Result<(), MachineError> {
-        // It belongs to the person, and may serve other apps.
-        Ok(())
-    }
-
     fn find(&self, place: &Place, record: &ServerRecord) -> Found {
-        let machine = match (target_of(place, &record.details), host_key_of(place, &record.details)) {
-            (Ok(target), Ok(Some(host_key))) => self.machine(place, &target, &host_key, None),
-            (Ok(_), Ok(None)) => return Found::Absent,
-            (Err(error), _) | (_, Err(error)) => return Found::Unknown(error),
+        let machine = match self.remote(place, record) {
+            Ok(Some(machine)) => machine,
+            Ok(None) => return Found::Absent,
+            Err(error) => return Found::Unknown(error),
         };
         match machine.is_initialised() {
             Ok(true) => Found::Present(machine as Arc<dyn Machine>),
             Ok(false) => Found::Absent,
             Err(error) => Found::Unknown(error),
         }
+    }
+
+    /// The machine is the person's: it stays, with JeCloud on it, and is not known here any more.
+    fn remove(&self, place: &Place, _record: &ServerRecord) -> Result<(), MachineError> {
+        lock(&self.known).remove(place);
+        Ok(())
     }
 }

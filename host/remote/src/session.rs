@@ -47,8 +47,9 @@ impl Session {
         connection: &Connection,
         host_key: HostKey,
         learned: Arc<Mutex<Learned>>,
+        via: Option<Session>,
     ) -> Self {
-        let Connection { target, timing, via, .. } = connection.clone();
+        let Connection { target, timing, .. } = connection.clone();
         Self { inner: Arc::new(Inner { handle, target, host_key, timing, learned, _via: via }) }
     }
 

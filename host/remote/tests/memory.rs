@@ -1,6 +1,6 @@
 //! In a process of its own: what it ever used of memory is looked at.
 
-#![expect(clippy::disallowed_methods, reason = "/proc knows what this process used")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "/proc knows what this process used")]
 
 use jecloud_model::ids::Digest;
 use jecloud_remote::{Connection, HostKeyRule, Identity, KeyPair, Session, Target, Upload};

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Map, Value};
 
-use super::{CloudConfig, DEFAULT_GROUP, EnvironmentConfig, ProcessConfig, Provider, ServerConfig, ServiceConfig, Store};
+use super::{
+    CloudConfig, DEFAULT_GROUP, EnvironmentConfig, ProcessConfig, Provider, ServerConfig, ServiceConfig, Store,
+};
 use crate::ids::{AppName, ProcessName, ServerGroup, ServiceName};
 
 /// What holds everywhere, or what an environment lays over it. What is not said is none or empty.

@@ -151,7 +151,8 @@ fn cloud(section: &Section<'_>) -> CloudLayer {
     let endpoint = section.text("endpoint").and_then(|found| {
         let is_url = ["https://", "http://"].iter().any(|scheme| found.value.starts_with(scheme));
         if !is_url {
-            section.refuse(&found, &format!("is {}; it must be a URL, as in https://s3.example.com", Quoted(found.value)));
+            section
+                .refuse(&found, &format!("is {}; it must be a URL, as in https://s3.example.com", Quoted(found.value)));
         }
         is_url.then(|| found.value.to_owned())
     });

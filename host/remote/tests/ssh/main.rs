@@ -1,6 +1,10 @@
 //! Against a real OpenSSH server on loopback, through a cable that can be cut.
 
-#![expect(clippy::disallowed_methods, reason = "the tests look at files of the server by hand")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the tests look at files of the server by hand"
+)]
 
 mod commands;
 mod connecting;
