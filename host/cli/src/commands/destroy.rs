@@ -22,15 +22,15 @@ impl Reporter for Quiet {
 pub(crate) fn run(global: &Global) -> Result<(), Failure> {
     let project = Project::open_to_operate(global)?;
     let session = Session::open(&project, &global.env)?;
-    let exists = session.state()?.is_some_and(|state| state.environments.contains_key(&session.environment));
-    if !exists {
-        return Err(session.nothing_deployed());
-    }
+    let state = session.state()?;
+    let environment = state.as_ref().and_then(|state| state.environments.get(&session.environment));
+    let servers = environment.ok_or_else(|| session.nothing_deployed())?.servers.len();
     if !global.yes {
         say(&format!(
-            "This deletes the environment {} of {} on this machine: its processes, all its versions and all the data of its services.",
+            "This deletes the environment {} of {} {}: its processes, all its versions and all the data of its services.",
             bold(global.env.as_str()),
-            bold(session.app.as_str())
+            bold(session.app.as_str()),
+            session.where_in_words(u32::try_from(servers).unwrap_or(u32::MAX))
         ));
         match ask_text(&format!("Type the app's name ({}) to go on:", session.app)) {
             Some(answer) if answer == session.app.as_str() => {}

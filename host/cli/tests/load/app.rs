@@ -1,7 +1,5 @@
 //! An app that answers in all the ways that a deployment could break.
 
-use jecloud_testkit::{Project, World};
-
 /// `/` answers at once; `/slow` writes a line every 100 ms for two seconds; `/upload` answers with the number of bytes
 /// that it read; `/up` is its health; a WebSocket echoes. Every answer names the version.
 const SERVER: &str = r#"
@@ -56,15 +54,4 @@ pub(crate) fn server(version: u64, kind: Kind) -> String {
     let listen = if kind == Kind::Crashes { "throw new Error('broken');" } else { "server.listen(process.env.PORT);" };
     let health = if kind == Kind::Unhealthy { "500" } else { "200" };
     SERVER.replace("VERSION", &version.to_string()).replace("HEALTH", health).replace("LISTEN", listen)
-}
-
-/// Version 1 of it, deployed.
-pub(crate) fn deployed(world: &World, configuration: &str) -> Project {
-    let toml = format!("app = \"load\"\n\n[processes.web]\nhealth = \"/up\"\n{configuration}");
-    let project = world.project_called(
-        "load",
-        &[("jecloud.toml", &toml), ("package.json", "{}"), ("server.js", &server(1, Kind::Good))],
-    );
-    project.jecloud(&["deploy"]).ok();
-    project
 }

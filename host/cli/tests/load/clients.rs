@@ -1,7 +1,7 @@
 //! Clients of every kind, and what they did not like.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -30,8 +30,10 @@ struct Target {
 impl Target {
     fn of(url: &str) -> Self {
         let authority = url.trim_start_matches("http://");
-        let port: u16 = authority.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(80);
-        Self { address: SocketAddr::from(([127, 0, 0, 1], port)), host: authority.to_owned() }
+        let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
+        // A name is one below localhost.
+        let address = host.parse().unwrap_or(IpAddr::from([127, 0, 0, 1]));
+        Self { address: SocketAddr::new(address, port.parse().expect("a port")), host: authority.to_owned() }
     }
 
     fn connect(&self) -> io::Result<TcpStream> {

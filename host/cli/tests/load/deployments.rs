@@ -2,8 +2,9 @@
 
 use jecloud_testkit::World;
 
-use crate::app::{Kind, deployed, server};
+use crate::app::{Kind, server};
 use crate::clients::Clients;
+use crate::deployed;
 
 /// How many deployments in a row, none waiting for the drain of the one before.
 const DEPLOYMENTS: u64 = 20;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use jecloud_testkit::{World, eventually, get, kill};
 
-use crate::app::deployed;
 use crate::clients::Clients;
+use crate::deployed;
 
 /// Nobody notices. Fails when processes are tied to the process manager: by pipes, or by being ended with it.
 #[test]

@@ -9,3 +9,18 @@ mod app;
 mod clients;
 mod deployments;
 mod killed;
+
+use jecloud_testkit::{Project, World};
+
+use crate::app::{Kind, server};
+
+/// Version 1 of the app, deployed.
+fn deployed(world: &World, configuration: &str) -> Project {
+    let toml = format!("app = \"load\"\n\n[processes.web]\nhealth = \"/up\"\n{configuration}");
+    let project = world.project_called(
+        "load",
+        &[("jecloud.toml", &toml), ("package.json", "{}"), ("server.js", &server(1, Kind::Good))],
+    );
+    project.jecloud(&["deploy"]).ok();
+    project
+}

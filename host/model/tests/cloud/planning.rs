@@ -110,7 +110,7 @@ fn an_environment_is_forgotten_when_it_is_certain_that_nothing_is_left() {
     let gone = || SeenServer::Present(Box::default());
     let steps = |first, second| plan(&story.state, &seen([("app-1", first), ("app-2", second)]), story.now);
     let remove = CloudStep::RemoveServer(place("app-1"));
-    assert_eq!(steps(gone(), SeenServer::Unknown), [remove.clone()]);
+    assert_eq!(steps(gone(), SeenServer::Unknown), std::slice::from_ref(&remove));
     assert_eq!(steps(gone(), present(None)), [remove, CloudStep::DestroyOnServer(place("app-2"))]);
     let forgotten = |server: &str| {
         let (environment, server) = (production(), server.parse().unwrap());

@@ -1,45 +1,16 @@
-//! Servers that are reached by SSH, from nothing to several that serve, as a person would type it.
-//!
-//! The servers are machines of their own on a network of their own: see `jecloud_testkit::Machines`.
+//! From nothing to several servers that serve, as a person would type it.
 
 use std::time::Duration;
 
-use jecloud_testkit::{Machines, Project, World, get, normalise};
+use jecloud_testkit::{World, get, normalise};
 
-/// An app that answers with a text and the release that it belongs to.
-fn server(text: &str) -> String {
-    format!(
-        "const server = require('node:http').createServer((_, answer) => answer.end('{text}'));\n\
-         server.listen(process.env.PORT, () => console.log('listening'));\n\
-         process.on('SIGTERM', () => server.close(() => process.exit(0)));\n"
-    )
-}
-
-fn project(world: &World, network: &Machines, hosts: &[String]) -> Project {
-    let hosts: Vec<String> = hosts.iter().map(|host| format!("\"{host}\"")).collect();
-    let config = format!(
-        "app = \"shop\"\n[cloud]\nprovider = \"ssh\"\nkey = \"{}\"\n[servers.app]\nhosts = [{}]\ncount = 2\n",
-        network.key().display(),
-        hosts.join(", ")
-    );
-    world.project_called("shop", &[("jecloud.toml", &config), ("package.json", "{}"), ("server.js", &server("one"))])
-}
-
-#[track_caller]
-fn says(address: &str, text: &str) {
-    let answer = get(&format!("http://{address}/")).unwrap_or_else(|error| panic!("{address}: {error}"));
-    assert_eq!((answer.status, answer.body), (200, text.to_owned()), "{address}");
-}
+use crate::{network, project, says, server};
 
 #[test]
 fn from_nothing_to_several_servers_and_back() {
-    let Some(mut network) = Machines::new() else {
-        eprintln!("left out: only root can make machines of namespaces");
-        return;
-    };
-    let hosts: Vec<String> = (0..3).map(|_| network.start()).collect();
+    let Some((mut network, hosts)) = network(3) else { return };
     let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
-    let project = project(&world, &network, &hosts);
+    let project = project(&world, &network, &hosts, "count = 2\n");
 
     // Nothing is there yet.
     project.jecloud(&["status"]).code(1).says("shop is not deployed to production");
