@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn small_differences_of_clocks_are_none() {
         let now = SystemTime::now();
-        let minutes = |minutes| Duration::from_secs(minutes * 60);
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         assert_eq!(skew(now, now + Duration::from_secs(59)), None);
         assert_eq!(skew(now, now + minutes(10)), Some((false, minutes(10))));
         assert_eq!(skew(now, now - minutes(10)), Some((true, minutes(10))));
