@@ -134,7 +134,7 @@ impl Ec2Machines {
             return self.search_unfinished(place, &recorded, &attempt);
         };
         let found = self.look(&attempt, "instance-id", &id)?.into_iter().next();
-        let Some(instance) = found else { return self.not_seen(&recorded, &attempt, &id) };
+        let Some(instance) = found else { return self.not_seen(place, &recorded, &attempt, &id) };
         self.memory.seen(recorded.token());
         if !recorded.is_ours(&instance) {
             return Err(attempt.refused(
@@ -198,10 +198,16 @@ impl Ec2Machines {
         ))
     }
 
-    fn not_seen(&self, recorded: &Recorded, attempt: &Attempt<'_>, id: &str) -> Result<Found, MachineError> {
+    fn not_seen(
+        &self,
+        place: &Place,
+        recorded: &Recorded,
+        attempt: &Attempt<'_>,
+        id: &str,
+    ) -> Result<Found, MachineError> {
         self.check_account(attempt, recorded)?;
         if self.memory.not_seen(recorded.token(), self.caller.world.now()) {
-            return Ok(Found::Gone);
+            return Ok(self.renew(place, recorded, attempt));
         }
         let source = format!("EC2 does not show {id}, which may be a matter of minutes").into();
         Err(MachineError::Unreachable { server: attempt.server.to_owned(), doing: attempt.doing.to_owned(), source })

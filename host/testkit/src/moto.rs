@@ -24,18 +24,26 @@ const SERVE: &str = "
 import os, sys, threading
 from werkzeug.serving import make_server
 from moto.server import DomainDispatcherApplication, create_backend_app
+import moto.ec2.models.amis as images
+# The dates of images are read once for each region, and are dates already at the second time.
+parse = images.parse_timestamp
+images.parse_timestamp = lambda date: parse(date) if isinstance(date, str) else date
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 server = make_server('127.0.0.1', 0, DomainDispatcherApplication(create_backend_app), threaded=False)
 print(server.port, flush=True)
 server.serve_forever()
 ";
 
-/// A server that knows nobody and whatever a test makes. It is ended with this.
+/// A server that knows nothing but what a test makes. It is ended with this.
 pub struct Moto {
     port: u16,
     process: Child,
+    complained: mpsc::Receiver<Vec<u8>>,
     _directory: TempDir,
 }
+
+/// So much of what it said is shown when a test failed.
+const SHOWN: usize = 4096;
 
 impl Moto {
     /// A new one, with these images: a list in the form of moto's own.
@@ -87,7 +95,7 @@ impl Moto {
             let words: Vec<u8> = complained.iter().flatten().collect();
             panic!("moto does not start: {}", String::from_utf8_lossy(&words))
         });
-        Self { port, process, _directory: directory }
+        Self { port, process, complained, _directory: directory }
     }
 
     /// `http://127.0.0.1:PORT`
@@ -100,5 +108,10 @@ impl Drop for Moto {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if std::thread::panicking() {
+            let words: Vec<u8> = self.complained.iter().flatten().collect();
+            let last = &words[words.len().saturating_sub(SHOWN)..];
+            eprintln!("the last that moto said:\n{}", String::from_utf8_lossy(last));
+        }
     }
 }

@@ -146,6 +146,7 @@ fn the_doctor_finds_what_is_wrong() {
     assert_eq!(found, expected);
 
     life.faults(Faults::default());
+    life.ec2.get().instances[0].is_stopped = false;
     life.destroy();
     assert_eq!(life.settle(&machines), End::Settled);
     life.ec2.get().instances.clear();

@@ -43,10 +43,9 @@ fn a_launch_that_names_what_is_gone() {
 }
 
 #[test]
-fn no_default_vpc() {
+fn a_type_that_the_region_does_not_have() {
     let moto = start();
     let mut other = access(&moto);
-    // It makes one for each account and region that is asked for; none has such a type.
     other.region = Some("eu-west-3".to_owned());
     let api = std::sync::Arc::new(AwsApi::new(&other).unwrap());
     let mut settings = settings();

@@ -80,7 +80,8 @@ fn rules_are_understood_and_taken_back() {
     let subnets = api.default_subnets(&vpc).unwrap();
     assert!(subnets.len() > 1 && subnets.iter().all(|subnet| subnet.zone.starts_with("eu-west-1")), "{subnets:?}");
     assert!(api.zones_of_type("t3.small").unwrap().contains(&subnets[0].zone));
-    let id = api.create_group("jecloud-x", "a group", &vpc, &[("jecloud:app".into(), "x".into())].into()).unwrap();
+    let tags: jecloud_ec2::Tags = [("jecloud:app".to_owned(), "x".to_owned())].into();
+    let id = api.create_group("jecloud-x", "a group", &vpc, &tags).unwrap();
     let rule = |port, from| Rule { port, from, description: "why".to_owned() };
     let rules = [
         rule(Some(22), Source::Network("192.0.2.0/24".to_owned())),
@@ -103,7 +104,7 @@ fn rules_are_understood_and_taken_back() {
         api.revoke(&id, one).unwrap();
     }
     assert_eq!(api.groups(&[("group-name", "jecloud-x")]).unwrap()[0].rules, []);
-    let twice = api.create_group("jecloud-x", "a group", &vpc, &Default::default()).unwrap_err();
+    let twice = api.create_group("jecloud-x", "a group", &vpc, &tags).unwrap_err();
     assert!(twice.has_code(&["InvalidGroup.Duplicate"]), "{twice:?}");
     api.delete_group(&id).unwrap();
     assert!(api.delete_group(&id).unwrap_err().has_code(&["InvalidGroup.NotFound"]));
