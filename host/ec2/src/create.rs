@@ -17,11 +17,14 @@ use crate::memory::Refusal;
 /// So often a launch is sent that was not answered.
 const ATTEMPTS: u32 = 6;
 
+/// So often a launch is sent that names something unknown: what was just made is not known everywhere at once.
+const LATE_ATTEMPTS: u32 = 3;
+
 /// The longest pause between two looks at an instance that starts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// What is said of a request that can never be fulfilled, because something that it names is no more.
-const OUTDATED: [&str; 9] = [
+const OUTDATED: [&str; 7] = [
     "InvalidAMIID.NotFound",
     "InvalidAMIID.Unavailable",
     "InvalidGroup.NotFound",
@@ -29,8 +32,6 @@ const OUTDATED: [&str; 9] = [
     "InvalidSubnetID.NotFound",
     "InvalidSubnet.NotFound",
     "InsufficientFreeAddressesInSubnet",
-    "InvalidParameterCombination",
-    "InvalidBlockDeviceMapping",
 ];
 
 /// What is said of a zone that has no such machine.
@@ -73,6 +74,8 @@ impl Ec2Machines {
             if let Some(ended) = found.first() {
                 return Err(self.ended(attempt, ended));
             }
+            // In another account it would be launched a second time.
+            self.check_account(&look, recorded)?;
             self.memory.attempted(recorded.token());
             let failure = match self.caller.api.run(&recorded.launch) {
                 Ok(instance) => {
@@ -82,7 +85,8 @@ impl Ec2Machines {
                 Err(failure) => failure,
             };
             sent += 1;
-            if !failure.is_transient() {
+            let is_late = failure.has_code(&OUTDATED) && sent < LATE_ATTEMPTS;
+            if !failure.is_transient() && !is_late {
                 self.remember_refusal(recorded, &failure);
                 return Err(self.explain_launch(attempt, recorded, &failure));
             }
@@ -153,7 +157,7 @@ impl Ec2Machines {
                         }
                         waits_for = format!("it runs but does not answer at {address}");
                     }
-                    InstanceState::Pending | _ => waits_for = "it starts".to_owned(),
+                    _ => waits_for = "it starts".to_owned(),
                 }
             }
             looks += 1;

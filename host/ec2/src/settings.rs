@@ -94,7 +94,8 @@ pub enum Through {
     /// Its public address.
     #[default]
     Public,
-    /// Its address inside of the VPC, for people who have a way in.
+    /// Its address inside of the VPC, for people who have a way in. It has a public one all the same, to serve and to get
+    /// packages.
     Private,
 }
 

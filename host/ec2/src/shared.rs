@@ -3,6 +3,7 @@
 use jecloud_cloud::MachineError;
 use sha2::{Digest as _, Sha256};
 
+use crate::answer::Failure;
 use crate::api::{Action, Group, InstanceState, Rule, Source};
 use crate::caller::{Attempt, Caller};
 use crate::error::Ec2Error;
@@ -18,6 +19,10 @@ const INSIDE: &str = "jecloud: inside the app";
 /// How long instances may take from the order to end until they have ended, in pauses of [`ENDING_PAUSE`].
 const ENDING_LOOKS: u32 = 60;
 const ENDING_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How often, and in which pauses, something that was just made is said not to exist.
+const LATE_ATTEMPTS: u32 = 5;
+const LATE_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What [`crate::Ec2Machines::clean_up`] came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +108,10 @@ pub(crate) fn ensure_group(
             Err(failure) if failure.has_code(&["InvalidGroup.Duplicate"]) => {
                 // It may be ours, by somebody else at the same time or by an attempt whose answer was lost.
                 known = caller.ask(&describe, |api| api.groups(&[("vpc-id", vpc), ("group-name", &name)]))?;
+                if known.is_empty() {
+                    let detail = format!("EC2 does not show the security group {name} yet");
+                    return Err(describe.error(Ec2Error::NoAnswer { detail }, true));
+                }
                 known.retain(|group| group.tags.get(TAG_APP) == Some(&app));
             }
             Err(failure) => return Err(caller.in_words(&attempt(Action::CreateSecurityGroup), &failure)),
@@ -115,7 +124,7 @@ pub(crate) fn ensure_group(
     let wanted = rules(settings, &group.id);
     let is_the_same = |one: &Rule, other: &Rule| one.port == other.port && one.from == other.from;
     for rule in wanted.iter().filter(|rule| !group.rules.iter().any(|there| is_the_same(rule, there))) {
-        match caller.retry(|api| api.authorize(&group.id, rule)) {
+        match authorize(caller, &group.id, rule) {
             Err(failure) if !failure.has_code(&["InvalidPermission.Duplicate"]) => {
                 return Err(caller.in_words(&attempt(Action::AuthorizeSecurityGroupIngress), &failure));
             }
@@ -132,6 +141,17 @@ pub(crate) fn ensure_group(
         }
     }
     Ok(group.id)
+}
+
+/// Lets something in. A group that was just made is not known everywhere at once.
+fn authorize(caller: &Caller, group: &str, rule: &Rule) -> Result<(), Failure> {
+    for _ in 1..LATE_ATTEMPTS {
+        match caller.retry(|api| api.authorize(group, rule)) {
+            Err(failure) if failure.has_code(&["InvalidGroup.NotFound"]) => caller.world.pause(LATE_PAUSE),
+            done => return done,
+        }
+    }
+    caller.retry(|api| api.authorize(group, rule))
 }
 
 /// Deletes groups and keys of the app where no instance of it is left.

@@ -3,7 +3,7 @@
 //! It serves one request at a time: it checks and writes without a lock. It shows instances as running at once, does not
 //! know client tokens, and lets a security group in use be deleted.
 
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test starts a server")]
+#![expect(clippy::disallowed_methods, reason = "a test starts a server")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};

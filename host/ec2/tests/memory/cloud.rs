@@ -103,6 +103,8 @@ pub(crate) struct Faults {
     pub(crate) throttled: u32,
     /// How long a new instance is not shown.
     pub(crate) late: Duration,
+    /// How long a new security group is not known.
+    pub(crate) late_groups: Duration,
     /// How launches are refused, and in which zone; everywhere if it is empty.
     pub(crate) refuses: Option<(&'static str, &'static str)>,
     /// What is launched ends as it starts.
@@ -123,6 +125,8 @@ pub(crate) struct Inside {
     pub(crate) calls: u32,
     /// How often each was called, with or without effect.
     pub(crate) called: BTreeMap<&'static str, u32>,
+    /// When a security group is known everywhere.
+    known_from: BTreeMap<String, Timestamp>,
     numbers: u64,
     dice: u64,
 }
@@ -206,6 +210,10 @@ impl Inside {
         format!("{:017x}", self.numbers)
     }
 
+    fn knows_group(&self, id: &str, now: Timestamp) -> bool {
+        self.groups.iter().any(|group| group.id == id) && self.known_from.get(id).is_none_or(|from| now >= *from)
+    }
+
     fn launch(&mut self, request: &LaunchRequest, now: Timestamp) -> Result<Made, Failure> {
         if let Some(made) = self.instances.iter().find(|made| made.request.client_token == request.client_token) {
             if made.request == *request {
@@ -213,7 +221,7 @@ impl Inside {
             }
             return Err(Failure::answer(400, "IdempotentParameterMismatch", "another request had this token"));
         }
-        if !self.groups.iter().any(|group| group.id == request.security_group) {
+        if !self.knows_group(&request.security_group, now) {
             return Err(Failure::answer(400, "InvalidGroup.NotFound", "no such group"));
         }
         if !self.keys.iter().any(|key| key.name == request.key_name) {
@@ -304,28 +312,34 @@ impl Api for Ec2 {
     }
 
     fn groups(&self, filters: &[(&str, &str)]) -> Result<Vec<Group>, Failure> {
-        self.call(Action::DescribeSecurityGroups, "groups", |inside, _| {
+        self.call(Action::DescribeSecurityGroups, "groups", |inside, now| {
             let is_meant = |group: &&Group| {
                 is_meant(filters, &group.tags, &[("vpc-id", VPC), ("group-name", group.name.as_str())])
             };
-            Ok(inside.groups.iter().filter(is_meant).cloned().collect())
+            let known = inside.groups.iter().filter(|group| inside.knows_group(&group.id, now));
+            Ok(known.filter(is_meant).cloned().collect())
         })
     }
 
     fn create_group(&self, name: &str, _description: &str, _vpc: &str, tags: &Tags) -> Result<String, Failure> {
-        self.call(Action::CreateSecurityGroup, "create_group", |inside, _| {
+        self.call(Action::CreateSecurityGroup, "create_group", |inside, now| {
             if inside.groups.iter().any(|group| group.name == name) {
                 return Err(Failure::answer(400, "InvalidGroup.Duplicate", "there is one of this name"));
             }
             let id = format!("sg-{}", inside.number());
             let group = Group { id: id.clone(), name: name.to_owned(), tags: tags.clone(), rules: Vec::new() };
             inside.groups.push(group);
+            let from = now.plus(inside.faults.late_groups);
+            inside.known_from.insert(id.clone(), from);
             Ok(id)
         })
     }
 
     fn authorize(&self, group: &str, rule: &Rule) -> Result<(), Failure> {
-        self.call(Action::AuthorizeSecurityGroupIngress, "authorize", |inside, _| {
+        self.call(Action::AuthorizeSecurityGroupIngress, "authorize", |inside, now| {
+            if !inside.knows_group(group, now) {
+                return Err(Failure::answer(400, "InvalidGroup.NotFound", "no such group"));
+            }
             let found = inside.groups.iter_mut().find(|found| found.id == group);
             let found = found.ok_or_else(|| Failure::answer(400, "InvalidGroup.NotFound", "no such group"))?;
             if found.rules.iter().any(|there| there.port == rule.port && there.from == rule.from) {

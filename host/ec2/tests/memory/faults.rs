@@ -116,6 +116,32 @@ fn credentials_of_another_account() {
     life.check_all_is_well(1);
 }
 
+/// Fails without asking for the account before the launch: the record would be given up for one in the other account.
+#[test]
+fn nothing_is_launched_in_another_account() {
+    let life = Life::new(1, 1);
+    let machines = life.machines();
+    let details = machines.details(&place("app-1")).unwrap();
+    let record = jecloud_model::cloud::ServerRecord { details, ..jecloud_model::cloud::ServerRecord::default() };
+    life.ec2.get().account = "444455556666".to_owned();
+    let error = machines.create(&place("app-1"), &record).unwrap_err();
+    assert!(error.to_line().contains("belongs to the AWS account 111122223333"), "{}", error.to_line());
+    assert!(matches!(machines.find(&place("app-1"), &record), Found::Absent));
+    assert!(life.ec2.living().is_empty());
+}
+
+/// Fails without the patience with what was just made.
+#[test]
+fn a_new_group_is_known_after_some_seconds() {
+    let mut life = Life::new(1, 2);
+    life.faults(Faults { late_groups: Duration::from_secs(3), ..Faults::default() });
+    let machines = life.machines();
+    assert_eq!(life.settle(&machines), End::Settled);
+    assert_eq!(life.troubles, Vec::<String>::new());
+    life.check_all_is_well(2);
+    assert_eq!(life.ec2.get().groups.len(), 1);
+}
+
 #[test]
 fn terminated_behind_our_back() {
     let mut life = up(2);
