@@ -15,6 +15,8 @@ use jecloud_model::time::Timestamp;
 /// How long a machine takes to start, and to end.
 const STARTS: Duration = Duration::from_secs(20);
 const ENDS: Duration = Duration::from_secs(40);
+/// How long the network interface of one that has ended keeps its group in use.
+const INTERFACE_STAYS: Duration = Duration::from_secs(10);
 /// How long one that has ended is shown.
 const SHOWN: Duration = Duration::from_secs(3600);
 
@@ -101,10 +103,16 @@ pub(crate) struct Faults {
     pub(crate) lost: u64,
     /// So many of the next calls are turned away.
     pub(crate) throttled: u32,
+    /// The answer of the next call of this name is lost.
+    pub(crate) loses_answer_of: Option<&'static str>,
+    /// So many of the next orders to end are answered with "no such instance".
+    pub(crate) knows_not_what_to_end: u32,
     /// How long a new instance is not shown.
     pub(crate) late: Duration,
     /// How long a new security group is not known.
     pub(crate) late_groups: Duration,
+    /// It launches again what has a token that it knew.
+    pub(crate) forgets_tokens: bool,
     /// How launches are refused, and in which zone; everywhere if it is empty.
     pub(crate) refuses: Option<(&'static str, &'static str)>,
     /// What is launched ends as it starts.
@@ -197,6 +205,10 @@ impl Ec2 {
             return Err(Failure::Lost("the request was lost".to_owned()));
         }
         let done = effect(&mut inside, now);
+        if inside.faults.loses_answer_of == Some(name) {
+            inside.faults.loses_answer_of = None;
+            return Err(Failure::Lost("the answer was lost".to_owned()));
+        }
         if fate < 2 * inside.faults.lost {
             return Err(Failure::Lost("the answer was lost".to_owned()));
         }
@@ -215,7 +227,8 @@ impl Inside {
     }
 
     fn launch(&mut self, request: &LaunchRequest, now: Timestamp) -> Result<Made, Failure> {
-        if let Some(made) = self.instances.iter().find(|made| made.request.client_token == request.client_token) {
+        let mut known = self.instances.iter().filter(|_| !self.faults.forgets_tokens);
+        if let Some(made) = known.find(|made| made.request.client_token == request.client_token) {
             if made.request == *request {
                 return Ok(made.clone());
             }
@@ -360,7 +373,8 @@ impl Api for Ec2 {
 
     fn delete_group(&self, id: &str) -> Result<(), Failure> {
         self.call(Action::DeleteSecurityGroup, "delete_group", |inside, now| {
-            let is_in = |made: &Made| made.request.security_group == id && made.state(now) != InstanceState::Terminated;
+            let is_free = |made: &Made| made.ended.is_some_and(|ended| now.since(ended) >= ENDS + INTERFACE_STAYS);
+            let is_in = |made: &Made| made.request.security_group == id && !is_free(made);
             if inside.instances.iter().any(is_in) {
                 return Err(Failure::answer(400, "DependencyViolation", "it is in use"));
             }
@@ -410,7 +424,9 @@ impl Api for Ec2 {
         self.call(Action::TerminateInstances, "terminate", |inside, now| {
             let is_meant = |made: &&mut Made| ids.contains(&made.id) && made.is_shown(now);
             let found: Vec<&mut Made> = inside.instances.iter_mut().filter(is_meant).collect();
-            if found.len() < ids.len() {
+            let is_late = inside.faults.knows_not_what_to_end > 0;
+            inside.faults.knows_not_what_to_end = inside.faults.knows_not_what_to_end.saturating_sub(1);
+            if found.len() < ids.len() || is_late {
                 return Err(Failure::answer(400, "InvalidInstanceID.NotFound", "no such instance"));
             }
             for made in found {

@@ -29,8 +29,7 @@ fn at_every_call(late: Duration, prepare: impl Fn(&mut Life), after: impl Fn(&mu
     unreachable!()
 }
 
-/// Fails without the look for what was launched before, without the client token being recorded before, and without
-/// the tag of the launch.
+/// The easy half: EC2 shows at once what was launched.
 #[test]
 fn killed_while_servers_are_made() {
     let calls = at_every_call(

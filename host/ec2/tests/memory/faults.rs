@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use jecloud_cloud::{Found, Machines, World};
-use jecloud_ec2::{Failure, UNTIL_VISIBLE};
+use jecloud_ec2::{Api as _, Failure};
 use jecloud_model::cloud::SeenServer;
 
 use crate::cloud::Faults;
 use crate::life::{End, Life, place, production};
+
+/// How long EC2 may not show what is there.
+const UNTIL_VISIBLE: Duration = Duration::from_secs(300);
 
 fn up(servers: u32) -> Life {
     let mut life = Life::new(1, servers);
@@ -40,6 +43,51 @@ fn fifteen_percent_of_the_calls_are_lost() {
         assert_eq!(life.settle(&machines), End::Settled, "{:?}", life.troubles);
         assert!(life.ec2.living().is_empty(), "seed {seed}: orphans");
     }
+}
+
+/// Each that changes something is carried out, and nobody is told so. Fails where the second time is an error: without
+/// any of the answers that mean "that is so already" being taken for a yes.
+#[test]
+fn an_answer_is_lost() {
+    let changes =
+        ["create_group", "authorize", "import_key_pair", "run", "terminate", "delete_group", "delete_key_pair"];
+    for name in changes {
+        let mut life = Life::new(1, 2);
+        life.faults(Faults { loses_answer_of: Some(name), ..Faults::default() });
+        let machines = life.machines();
+        assert_eq!(life.settle(&machines), End::Settled, "{name}");
+        assert_eq!(life.ec2.get().instances.len(), 2, "{name}");
+        life.destroy();
+        life.end();
+        assert_eq!(life.ec2.get().faults.loses_answer_of, None, "{name} is not called");
+        assert_eq!(life.troubles, Vec::<String>::new(), "{name}");
+    }
+}
+
+/// Fails where "no such instance" is taken for an answer although the instance is shown.
+#[test]
+fn an_order_to_end_that_is_not_understood() {
+    let mut life = up(1);
+    life.faults(Faults { knows_not_what_to_end: 2, ..Faults::default() });
+    life.destroy();
+    life.end();
+    assert_eq!(life.troubles, Vec::<String>::new());
+}
+
+/// Fails without the look at what the launch came to: the same request would be answered with what has ended.
+#[test]
+fn terminated_before_anybody_recorded_it() {
+    let mut life = Life::new(1, 1);
+    let machines = life.machines();
+    let details = machines.details(&place("app-1")).unwrap();
+    life.record_server("app-1", details.clone());
+    let request = serde_json::from_value(details["launch"].clone()).unwrap();
+    let launched = life.ec2.run(&request).unwrap();
+    life.ec2.end(&launched.id);
+    let machines = life.machines();
+    assert_eq!(life.settle(&machines), End::Settled);
+    life.check_all_is_well(1);
+    assert_eq!(life.ec2.get().instances.len(), 2);
 }
 
 /// Fails without pauses and repetitions; endless throttling is an error that says what happened.
@@ -206,6 +254,20 @@ fn a_smaller_type_after_a_refused_launch() {
     life.check_all_is_well(1);
 }
 
+/// EC2 remembers tokens for a while only. Fails without the look for what was launched before.
+#[test]
+fn a_launch_that_ec2_has_forgotten_is_adopted() {
+    let life = Life::new(1, 1);
+    let machines = life.machines();
+    let details = machines.details(&place("app-1")).unwrap();
+    let record = jecloud_model::cloud::ServerRecord { details, ..jecloud_model::cloud::ServerRecord::default() };
+    let made = machines.create(&place("app-1"), &record).unwrap();
+    life.faults(Faults { forgets_tokens: true, ..Faults::default() });
+    life.ec2.clock.pause(Duration::from_secs(2 * 24 * 3600));
+    assert_eq!(life.machines().create(&place("app-1"), &record).unwrap(), made);
+    assert_eq!(life.ec2.living().len(), 1);
+}
+
 #[test]
 fn a_zone_without_capacity_is_avoided() {
     let mut life = Life::new(1, 3);
@@ -229,15 +291,7 @@ fn what_a_recorded_launch_names_is_gone() {
     let mut life = Life::new(1, 1);
     let machines = life.machines();
     let details = machines.details(&place("app-1")).unwrap();
-    let change = jecloud_model::cloud::Change::RecordServer {
-        environment: production(),
-        server: place("app-1").server,
-        replaces: None,
-        details,
-    };
-    let id = "f".repeat(32).parse().unwrap();
-    let operation = jecloud_model::cloud::Operation { id, change };
-    life.state = jecloud_model::cloud::apply(&life.state, &operation, life.ec2.clock.now()).unwrap();
+    life.record_server("app-1", details);
     life.ec2.get().groups.clear();
     life.ec2.get().keys.clear();
     assert_eq!(life.settle(&machines), End::Settled, "{:?}", life.troubles);

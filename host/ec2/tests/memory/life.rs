@@ -21,6 +21,9 @@ const BOOTING: u32 = 2;
 /// After so long nothing is expected to happen any more.
 const LONGEST: Duration = Duration::from_secs(2 * 3600);
 
+/// Nor after so many rounds: time may stand still in each.
+const MOST_ROUNDS: u32 = 20_000;
+
 /// How a roll-forward ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -97,6 +100,11 @@ impl Life {
         }
     }
 
+    pub(crate) fn record_server(&mut self, server: &str, details: Details) {
+        let Place { environment, server } = place(server);
+        assert!(self.change(Change::RecordServer { environment, server, replaces: None, details }));
+    }
+
     pub(crate) fn record(&self, server: &str) -> Option<ServerRecord> {
         self.state.environments.get(&production())?.servers.get(&server.parse().unwrap()).cloned()
     }
@@ -104,7 +112,10 @@ impl Life {
     /// Rolls forward in one process to the end.
     pub(crate) fn settle(&mut self, machines: &Ec2Machines) -> End {
         let end = self.ec2.clock.now().plus(LONGEST);
-        while self.ec2.clock.now() < end {
+        for _ in 0..MOST_ROUNDS {
+            if self.ec2.clock.now() >= end {
+                break;
+            }
             let seen = self.look(machines);
             if self.ec2.is_killed() {
                 return End::Killed;
