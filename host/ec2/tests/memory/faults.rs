@@ -84,8 +84,10 @@ fn terminated_before_anybody_recorded_it() {
     let request = serde_json::from_value(details["launch"].clone()).unwrap();
     let launched = life.ec2.run(&request).unwrap();
     life.ec2.end(&launched.id);
-    let machines = life.machines();
+    let (machines, before) = (life.machines(), life.ec2.clock.now());
     assert_eq!(life.settle(&machines), End::Settled);
+    // And not only when EC2 has forgotten it.
+    assert!(life.ec2.clock.now().since(before) < Duration::from_secs(600));
     life.check_all_is_well(1);
     assert_eq!(life.ec2.get().instances.len(), 2);
 }

@@ -22,7 +22,7 @@ const BOOTING: u32 = 2;
 const LONGEST: Duration = Duration::from_secs(2 * 3600);
 
 /// Nor after so many rounds: time may stand still in each.
-const MOST_ROUNDS: u32 = 20_000;
+const MOST_ROUNDS: u32 = 2_000;
 
 /// How a roll-forward ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
