@@ -71,7 +71,7 @@ fn the_group_lets_in_what_it_has_to() {
     assert_eq!(let_in(&group, Some(22)), ["0.0.0.0/0"]);
     assert_eq!(let_in(&group, Some(80)), ["0.0.0.0/0", "::/0"]);
     assert_eq!(let_in(&group, Some(443)), ["0.0.0.0/0", "::/0"]);
-    assert_eq!(let_in(&group, None), [group.id.clone()]);
+    assert_eq!(let_in(&group, None), [group.id.as_str()]);
     // What a person has added stays; a network that is configured no more goes.
     let other = jecloud_ec2::Rule {
         port: Some(5432),
