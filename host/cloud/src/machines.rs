@@ -16,7 +16,7 @@ pub type Details = serde_json::Map<String, serde_json::Value>;
 /// Makes servers and finds them: EC2, SSH hosts, or this machine. All calls block.
 pub trait Machines: Send + Sync {
     /// Everything that [`Machines::create`] needs, so that repeating it later, from anywhere, makes the same server
-    /// and not a second one. Changes nothing.
+    /// and not a second one. Makes no server; what all servers of an app share may be made.
     ///
     /// # Errors
     ///
@@ -34,7 +34,8 @@ pub trait Machines: Send + Sync {
     /// Finds the server.
     fn find(&self, place: &Place, record: &ServerRecord) -> Found;
 
-    /// Removes the server, on which nothing of the environment is left. What is recorded of it is forgotten afterwards.
+    /// Removes the server, on which nothing of the environment is left, or which was not made to its end: whatever an
+    /// attempt to make it that was killed left behind goes too. What is recorded of it is forgotten afterwards.
     /// A machine that was not made by us is left as it is.
     ///
     /// # Errors

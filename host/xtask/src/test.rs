@@ -1,5 +1,6 @@
 //! `cargo xtask test`: installs what the tests need, then runs everything that must hold before a change is merged.
 
+mod moto;
 mod programs;
 mod summary;
 
@@ -54,7 +55,9 @@ fn take(
     left_out: &mut Option<String>,
 ) -> Result<()> {
     if *scope != Scope::Quick {
-        *left_out = steps.take("programs that the tests need", programs::install)?;
+        let programs = steps.take("programs that the tests need", programs::install)?;
+        let moto = steps.take("what stands for EC2 and S3", || moto::install(root))?;
+        *left_out = [programs, moto].into_iter().flatten().reduce(|one, other| format!("{one}\n{other}"));
     }
     lint::take(steps, root, scope)?;
     // All failures are shown, not only those of the first crate.

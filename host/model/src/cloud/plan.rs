@@ -264,9 +264,10 @@ impl<'a> Sight<'a, '_> {
     fn plan_removal(&mut self, server: &ServerName, record: &ServerRecord) {
         let place = self.place(server);
         let step = match self.seen(server) {
-            SeenServer::Absent | SeenServer::Gone => return self.forget(server, record),
+            SeenServer::Gone => return self.forget(server, record),
             SeenServer::Present(seen) if seen.exists || seen.document.is_some() => CloudStep::DestroyOnServer(place),
-            SeenServer::Present(_) => CloudStep::RemoveServer(place),
+            // One that is absent may be half made, and nobody would ever know of it again.
+            SeenServer::Absent | SeenServer::Present(_) => CloudStep::RemoveServer(place),
             SeenServer::Unknown => return self.planner.wait(self.planner.now.plus(UNKNOWN_GLANCE)),
         };
         match record.backs_off_until(self.planner.now) {

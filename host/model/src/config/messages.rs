@@ -141,7 +141,7 @@ fn wrong_values() {
         ),
         (
             "app = 'x'\n[servers.app]\nhosts = ['a', 'b;c d']",
-            "3:16: `servers.app.hosts[1]` is \"b;c d\"; a server is written [user@]host[:port], as in root@192.0.2.1",
+            "3:15: `servers.app.hosts[1]` is \"b;c d\"; a server is written [user@]host[:port], as in root@192.0.2.1",
         ),
         (
             "app = 'x'\n[cloud]\nregion = ''",

@@ -109,15 +109,17 @@ fn an_environment_is_forgotten_when_it_is_certain_that_nothing_is_left() {
     story.change(Change::Destroy { environment: production() });
     let gone = || SeenServer::Present(Box::default());
     let steps = |first, second| plan(&story.state, &seen([("app-1", first), ("app-2", second)]), story.now);
-    let remove = CloudStep::RemoveServer(place("app-1"));
-    assert_eq!(steps(gone(), SeenServer::Unknown), std::slice::from_ref(&remove));
-    assert_eq!(steps(gone(), present(None)), [remove, CloudStep::DestroyOnServer(place("app-2"))]);
+    let remove = |server| CloudStep::RemoveServer(place(server));
+    assert_eq!(steps(gone(), SeenServer::Unknown), [remove("app-1")]);
+    assert_eq!(steps(gone(), present(None)), [remove("app-1"), CloudStep::DestroyOnServer(place("app-2"))]);
     let forgotten = |server: &str| {
         let (environment, server) = (production(), server.parse().unwrap());
         CloudStep::Record(Change::ForgetServer { environment, server, details: serde_json::Map::new() })
     };
-    assert_eq!(steps(gone(), SeenServer::Absent), [forgotten("app-2")]);
-    assert_eq!(steps(SeenServer::Gone, SeenServer::Absent), [forgotten("app-1"), forgotten("app-2")]);
+    // Fails when one that is absent is forgotten: whoever was launching it may have been killed, and it is there.
+    assert_eq!(steps(gone(), SeenServer::Absent), [remove("app-1"), remove("app-2")]);
+    assert_eq!(steps(SeenServer::Gone, SeenServer::Absent), [forgotten("app-1")]);
+    assert_eq!(steps(SeenServer::Gone, SeenServer::Gone), [forgotten("app-1"), forgotten("app-2")]);
     for server in ["app-1", "app-2"] {
         let CloudStep::Record(change) = forgotten(server) else { unreachable!() };
         story.change(change);

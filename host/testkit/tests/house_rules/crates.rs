@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 5] = [
     &["jecloud-model"],
     &["jecloud-disk", "jecloud-launch"],
     &["jecloud-sandbox", "jecloud-supervisor", "jecloud-front", "jecloud-cloud"],
-    &["jecloud-server", "jecloud-remote", "jecloud-s3"],
+    &["jecloud-server", "jecloud-remote", "jecloud-s3", "jecloud-ec2"],
     &["jecloud"],
 ];
 
