@@ -146,6 +146,12 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look for what is not as it should be: servers, permissions, left-overs
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Look at the cloud state, or mend it by hand
     State {
         #[command(subcommand)]

@@ -58,6 +58,7 @@ fn wants_json(command: &Command) -> bool {
         | Command::Scale { json, .. }
         | Command::Env { json, .. }
         | Command::Fwd { json }
+        | Command::Doctor { json }
         | Command::Version { json }
         | Command::State { action: StateAction::History { json } }
         | Command::Hook { action: HookAction::Ls { json } | HookAction::Inspect { json, .. } } => *json,
@@ -85,6 +86,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Env { action, json } => commands::env::run(global, action, json)?,
         Command::Destroy => commands::destroy::run(global)?,
         Command::Fwd { json } => commands::fwd::run(global, json)?,
+        Command::Doctor { json } => commands::doctor::run(global, json)?,
         Command::State { action } => commands::state::run(global, action)?,
         Command::Hook { action } => commands::hook::run(global, action)?,
         Command::Completions { shell } => commands::completions::run(shell),

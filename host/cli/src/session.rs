@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jecloud_cloud::{Cloud, DirectoryStore, LocalMachines, Machines, ObjectStore, StateFile, SystemWorld};
+use jecloud_ec2::Ec2Machines;
 use jecloud_model::cloud::{CloudState, EnvironmentState};
 use jecloud_model::config::Provider;
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber};
@@ -15,7 +16,8 @@ use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::hooks::Components;
 use crate::output::plural;
-use crate::project::{Project, config_failure};
+use crate::project::Project;
+use crate::providers::{self, Elsewhere};
 
 /// The running binary, by a path that outlives this process: what it starts must be found by later commands too.
 pub(crate) fn executable() -> Result<PathBuf, Failure> {
@@ -51,8 +53,14 @@ pub(crate) struct Session {
     /// Who makes its servers.
     pub(crate) provider: Provider,
     pub(crate) store: Arc<dyn ObjectStore>,
-    machines: Arc<dyn Machines>,
+    machines: Where,
     world: SystemWorld,
+}
+
+/// Where servers are.
+enum Where {
+    Here(LocalMachines),
+    Elsewhere(Elsewhere),
 }
 
 impl Session {
@@ -60,24 +68,18 @@ impl Session {
     pub(crate) fn open(project: &Project, environment: &EnvironmentName) -> Result<Self, Failure> {
         let wished = project.environment(environment);
         let provider = wished.cloud.provider;
-        if provider == Provider::Ec2 {
-            let message = format!("this JeCloud cannot use provider = \"{provider}\" yet");
-            let error = project.config.error_at(environment, &["cloud", "provider"], message);
-            return Err(config_failure(&[error])
-                .hint("Write provider = \"local\" in [cloud], or leave it out, to run on this machine."));
-        }
         let home = Home::from_environment()?;
         if provider == Provider::Local {
             return Self::at(home, &wished.app, environment);
         }
-        let store = crate::providers::store(&wished, &home)?;
-        let machines = crate::providers::ssh(project, environment, &home)?;
+        let store = providers::store(&wished, &home)?;
+        let machines = Elsewhere::of(project, environment, &home, &store)?;
         Ok(Self {
             app: wished.app,
             environment: environment.clone(),
             provider,
             store,
-            machines: Arc::new(machines),
+            machines: Where::Elsewhere(machines),
             world: SystemWorld,
             home,
         })
@@ -90,7 +92,7 @@ impl Session {
             environment: environment.clone(),
             provider: Provider::Local,
             store: Arc::new(DirectoryStore::new(home.cloud(app))),
-            machines: Arc::new(LocalMachines::new(executable()?, home.server())),
+            machines: Where::Here(LocalMachines::new(executable()?, home.server())),
             world: SystemWorld,
             home,
         })
@@ -98,7 +100,22 @@ impl Session {
 
     /// For the cloud crate.
     pub(crate) fn cloud(&self) -> Cloud<'_> {
-        Cloud { app: &self.app, store: &*self.store, machines: &*self.machines, world: &self.world }
+        Cloud { app: &self.app, store: &*self.store, machines: self.machines(), world: &self.world }
+    }
+
+    fn machines(&self) -> &dyn Machines {
+        match &self.machines {
+            Where::Here(machines) => machines,
+            Where::Elsewhere(machines) => machines.machines(),
+        }
+    }
+
+    /// Those of EC2; none where servers come from somewhere else.
+    pub(crate) fn ec2(&self) -> Option<Result<&Ec2Machines, Failure>> {
+        match &self.machines {
+            Where::Here(_) => None,
+            Where::Elsewhere(machines) => machines.ec2(),
+        }
     }
 
     /// The document of the state.

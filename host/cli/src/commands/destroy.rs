@@ -1,6 +1,7 @@
 //! `jecloud destroy`: deletes an environment, after the person has typed the app's name.
 
 use jecloud_cloud::{End, Options, Progress as Went, Reporter, roll_forward};
+use jecloud_ec2::CleanedUp;
 use jecloud_model::cloud::Change;
 
 use crate::args::Global;
@@ -24,7 +25,14 @@ pub(crate) fn run(global: &Global) -> Result<(), Failure> {
     let session = Session::open(&project, &global.env)?;
     let state = session.state()?;
     let environment = state.as_ref().and_then(|state| state.environments.get(&session.environment));
-    let servers = environment.ok_or_else(|| session.nothing_deployed())?.servers.len();
+    let Some(environment) = environment else {
+        // Whoever destroyed it may have died before that was over.
+        if state.as_ref().is_some_and(|state| state.environments.is_empty()) {
+            clean_up(&session)?;
+        }
+        return Err(session.nothing_deployed());
+    };
+    let servers = environment.servers.len();
     if !global.yes {
         say(&format!(
             "This deletes the environment {} of {} {}: its processes, all its versions and all the data of its services.",
@@ -50,8 +58,26 @@ pub(crate) fn run(global: &Global) -> Result<(), Failure> {
             .world("That it is to be deleted is recorded.")
             .hint(format!("`jecloud fwd{}` goes on with it.", session.environment_flag()))),
         _ => {
+            if report.state.environments.is_empty() {
+                clean_up(&session)?;
+            }
             print(&format!("Destroyed {} of {}.", session.environment, session.app));
             Ok(())
         }
     }
+}
+
+/// Removes what servers shared, after the last one.
+fn clean_up(session: &Session) -> Result<(), Failure> {
+    let Some(machines) = session.ec2() else { return Ok(()) };
+    let cleaned = machines?.clean_up().map_err(|error| {
+        Failure::new(Code::NotReachable, error.to_line())
+            .world("The servers are gone.")
+            .hint("`jecloud destroy` tries again to remove what they shared.")
+    })?;
+    if let CleanedUp::InUse(instances) = cleaned {
+        let instances = instances.join(", ");
+        say(&format!("note: {instances} still shut down; `jecloud destroy` once more removes what they shared."));
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod destroy;
+pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod fwd;
 pub(crate) mod hook;

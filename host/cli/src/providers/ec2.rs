@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use jecloud_cloud::{Details, Found, Machine, MachineError, Machines, ObjectStore, Precondition, PutResult, SystemWorld};
+use jecloud_cloud::{
+    Details, Found, Machine, MachineError, Machines, ObjectStore, Precondition, PutResult, SystemWorld,
+};
 use jecloud_ec2::{Access, AwsApi, Connect, Ec2Machines, Ec2Settings, Running, Through};
 use jecloud_model::cloud::{Place, ServerRecord};
 use jecloud_model::config::Reach;
@@ -91,10 +93,8 @@ impl Lazy {
         let key_pair = key_pair(&*self.store, self.settings.app.as_str())?;
         let mut settings = self.settings.clone();
         settings.public_key = key_pair.public_line();
-        let api = AwsApi::new(&self.access).map_err(|error| MachineError::Refused {
-            error: jecloud_server::chain(&error),
-            hint: error.hint(),
-        })?;
+        let api = AwsApi::new(&self.access)
+            .map_err(|error| MachineError::Refused { error: jecloud_server::chain(&error), hint: error.hint() })?;
         let ssh = Ssh { identity: Identity::Key(key_pair), setup: self.setup.clone() };
         let machines = Ec2Machines::new(settings, Arc::new(api), Box::new(ssh), Arc::new(SystemWorld));
         Ok(self.made.get_or_init(|| machines))
@@ -105,7 +105,8 @@ impl Lazy {
 fn key_pair(store: &dyn ObjectStore, app: &str) -> Result<KeyPair, MachineError> {
     let unusable = |error: &RemoteError| MachineError::Refused {
         error: format!("the SSH key of the app in {} cannot be used: {}", store.describe(), error.to_line()),
-        hint: "Servers that were made with it let nobody in any more; restore the object, or make new servers.".to_owned(),
+        hint: "Servers that were made with it let nobody in any more; restore the object, or make new servers."
+            .to_owned(),
     };
     let object = |source| MachineError::Object { server: "of the app".to_owned(), source };
     for _ in 0..3 {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::{Map, Value};
 
 use super::{
-    CloudConfig, DEFAULT_GROUP, EnvironmentConfig, ProcessConfig, Provider, ServerConfig, ServiceConfig, Store,
+    CloudConfig, DEFAULT_GROUP, EnvironmentConfig, ProcessConfig, Provider, Reach, ServerConfig, ServiceConfig, Store,
 };
 use crate::ids::{AppName, ProcessName, ServerGroup, ServiceName};
 
@@ -27,6 +27,10 @@ pub(super) struct CloudLayer {
     pub(super) listen: Option<Vec<SocketAddr>>,
     pub(super) store: Option<Store>,
     pub(super) endpoint: Option<String>,
+    pub(super) connect: Option<Reach>,
+    pub(super) image: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) ssh_from: Option<Vec<String>>,
     pub(super) key: Option<String>,
     pub(super) jump: Option<String>,
 }
@@ -88,6 +92,10 @@ impl Layer {
                 listen: self.cloud.listen.unwrap_or_default(),
                 store: self.cloud.store,
                 endpoint: self.cloud.endpoint,
+                connect: self.cloud.connect.unwrap_or_default(),
+                image: self.cloud.image,
+                user: self.cloud.user,
+                ssh_from: self.cloud.ssh_from.unwrap_or_default(),
                 key: self.cloud.key,
                 jump: self.cloud.jump,
             },
@@ -107,6 +115,10 @@ impl CloudLayer {
             listen: over.listen.or(self.listen),
             store: over.store.or(self.store),
             endpoint: over.endpoint.or(self.endpoint),
+            connect: over.connect.or(self.connect),
+            image: over.image.or(self.image),
+            user: over.user.or(self.user),
+            ssh_from: over.ssh_from.or(self.ssh_from),
             key: over.key.or(self.key),
             jump: over.jump.or(self.jump),
         }
@@ -166,8 +178,11 @@ mod tests {
             jump in option::of("[a-c]"),
             store in option::of(prop::sample::select(Store::ALL.to_vec())),
             endpoint in option::of("[a-c]"),
+            connect in option::of(prop::sample::select(Reach::ALL.to_vec())),
+            (image, user) in (option::of("[a-c]"), option::of("[a-c]")),
+            ssh_from in option::of(vec("[a-c]", 0..3)),
         ) -> CloudLayer {
-            CloudLayer { provider, region, listen, store, endpoint, key, jump }
+            CloudLayer { provider, region, listen, store, endpoint, connect, image, user, ssh_from, key, jump }
         }
     }
 
@@ -226,6 +241,10 @@ mod tests {
             prop_assert_eq!(&both.cloud.listen, &over.cloud.listen.clone().or(under.cloud.listen.clone()));
             prop_assert_eq!(both.cloud.store, over.cloud.store.or(under.cloud.store));
             prop_assert_eq!(&both.cloud.endpoint, &over.cloud.endpoint.clone().or(under.cloud.endpoint.clone()));
+            prop_assert_eq!(both.cloud.connect, over.cloud.connect.or(under.cloud.connect));
+            prop_assert_eq!(&both.cloud.image, &over.cloud.image.clone().or(under.cloud.image.clone()));
+            prop_assert_eq!(&both.cloud.user, &over.cloud.user.clone().or(under.cloud.user.clone()));
+            prop_assert_eq!(&both.cloud.ssh_from, &over.cloud.ssh_from.clone().or(under.cloud.ssh_from.clone()));
             prop_assert_eq!(&both.cloud.key, &over.cloud.key.clone().or(under.cloud.key.clone()));
             prop_assert_eq!(&both.cloud.jump, &over.cloud.jump.clone().or(under.cloud.jump.clone()));
             for (name, server) in &both.servers {

@@ -136,6 +136,14 @@ fn wrong_values() {
             "3:12: `cloud.endpoint` is \"s3.example.com\"; it must be a URL, as in https://s3.example.com",
         ),
         (
+            "app = 'x'\n[cloud]\nconnect = 'privat'",
+            "3:11: `cloud.connect` is \"privat\"; it must be public or private; did you mean `private`?",
+        ),
+        (
+            "app = 'x'\n[cloud]\nssh_from = ['203.0.113.0/24', '10.0.0.1/33']",
+            "3:31: `cloud.ssh_from[1]` is \"10.0.0.1/33\"; it must be a network, as in 203.0.113.0/24",
+        ),
+        (
             "app = 'x'\n[cloud]\njump = 'a b'",
             "3:8: `cloud.jump` is \"a b\"; a server is written [user@]host[:port], as in root@192.0.2.1",
         ),

@@ -100,6 +100,18 @@ pub struct CloudConfig {
     /// For a store in S3 that is not Amazon's: its URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// For EC2: which address of a server is talked to.
+    #[serde(skip_serializing_if = "Reach::is_public")]
+    pub connect: Reach,
+    /// For EC2: the id of the image that servers are made from. None: the newest Debian 12.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// For EC2: the user of that image who may become root. None: that of Debian's images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// For EC2: the networks from which SSH is let in, in CIDR notation. Empty: from everywhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ssh_from: Vec<String>,
     /// For servers reached by SSH: the file of the person's private key. None: what the agent has, and the usual files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -159,6 +171,34 @@ impl Store {
             Store::Directory => "directory",
             Store::S3 => "s3",
         }
+    }
+}
+
+/// Which address of a server is talked to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// Its public one.
+    #[default]
+    Public,
+    /// The one inside of its network.
+    Private,
+}
+
+impl Reach {
+    const ALL: [Reach; 2] = [Reach::Public, Reach::Private];
+
+    /// As it is written in `jecloud.toml`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reach::Public => "public",
+            Reach::Private => "private",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls takes a reference")]
+    fn is_public(&self) -> bool {
+        *self == Self::Public
     }
 }
 

@@ -1,7 +1,7 @@
 //! From the text of a `jecloud.toml` to a [`Config`].
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use toml::Spanned;
@@ -10,13 +10,16 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Quoted, merge_conflict};
 use super::layer::{CloudLayer, Layer, ServerLayer};
 use super::section::{Document, Found, Ignored, Section};
-use super::{Config, ConfigError, DEFAULT_GROUP, ProcessConfig, Provider, ServiceConfig, SourceText, Store, Written};
+use super::{
+    Config, ConfigError, DEFAULT_GROUP, ProcessConfig, Provider, Reach, ServiceConfig, SourceText, Store, Written,
+};
 use crate::ids::{AppName, Digest, EnvironmentName, InvalidId, ServerGroup};
 use crate::suggest::{did_you_mean, nearest};
 
 const TOP_KEYS: [&str; 7] = ["app", "cloud", "servers", "services", "processes", "env", "environments"];
 const ENVIRONMENT_KEYS: [&str; 5] = ["cloud", "servers", "services", "processes", "env"];
-const CLOUD_KEYS: [&str; 7] = ["provider", "region", "listen", "store", "endpoint", "key", "jump"];
+const CLOUD_KEYS: [&str; 11] =
+    ["provider", "region", "listen", "store", "endpoint", "connect", "image", "user", "ssh_from", "key", "jump"];
 const SERVER_KEYS: [&str; 3] = ["count", "type", "hosts"];
 /// Those that the host owns; all others are the hook's settings.
 const SERVICE_KEYS: [&str; 2] = ["hook", "on"];
@@ -126,27 +129,28 @@ fn on(section: &Section<'_>, all: &mut Vec<Found<ServerGroup>>) -> Option<Server
 
 fn cloud(section: &Section<'_>) -> CloudLayer {
     section.refuse_others(&CLOUD_KEYS);
-    let provider = section.text("provider").and_then(|found| {
-        let provider = Provider::ALL.into_iter().find(|provider| provider.as_str() == found.value);
-        if provider.is_none() {
-            let nearest = did_you_mean(found.value, Provider::ALL.map(Provider::as_str));
-            let message = format!("is {}; it must be local, ec2 or ssh{nearest}", Quoted(found.value));
-            section.refuse(&found, &message);
-        }
-        provider
-    });
+    let provider =
+        one_of(section, "provider", "local, ec2 or ssh", Provider::ALL.map(|provider| (provider.as_str(), provider)));
     let region = section.text("region").and_then(|found| {
         word(section, &found, "a region is lower-case letters, digits and hyphens, as in eu-west-1", |byte| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
         })
     });
-    let store = section.text("store").and_then(|found| {
-        let store = Store::ALL.into_iter().find(|store| store.as_str() == found.value);
-        if store.is_none() {
-            let nearest = did_you_mean(found.value, Store::ALL.map(Store::as_str));
-            section.refuse(&found, &format!("is {}; it must be directory or s3{nearest}", Quoted(found.value)));
-        }
-        store
+    let store = one_of(section, "store", "directory or s3", Store::ALL.map(|store| (store.as_str(), store)));
+    let connect = one_of(section, "connect", "public or private", Reach::ALL.map(|reach| (reach.as_str(), reach)));
+    let image = section.text("image").and_then(|found| {
+        word(section, &found, "an image is named by its id, as in ami-0123456789abcdef0", |byte| {
+            byte.is_ascii_alphanumeric() || byte == b'-'
+        })
+    });
+    let user = section.text("user").and_then(|found| {
+        word(section, &found, "a user is letters, digits, `-` and `_`, as in admin", |byte| {
+            byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+        })
+    });
+    let ssh_from = section.has("ssh_from").then(|| {
+        let networks = section.texts("ssh_from");
+        networks.iter().filter_map(|found| network(section, found)).collect::<Vec<_>>()
     });
     let endpoint = section.text("endpoint").and_then(|found| {
         let is_url = ["https://", "http://"].iter().any(|scheme| found.value.starts_with(scheme));
@@ -162,7 +166,35 @@ fn cloud(section: &Section<'_>) -> CloudLayer {
         })
     });
     let jump = section.text("jump").and_then(|found| address(section, &found));
-    CloudLayer { provider, region, listen: listen(section), store, endpoint, key, jump }
+    let listen = listen(section);
+    CloudLayer { provider, region, listen, store, endpoint, connect, image, user, ssh_from, key, jump }
+}
+
+/// The value that a word under a key stands for.
+fn one_of<T: Copy, const N: usize>(section: &Section<'_>, key: &str, words: &str, all: [(&str, T); N]) -> Option<T> {
+    let found = section.text(key)?;
+    let known = all.iter().find(|(word, _)| *word == found.value);
+    if known.is_none() {
+        let nearest = did_you_mean(found.value, all.map(|(word, _)| word));
+        section.refuse(&found, &format!("is {}; it must be {words}{nearest}", Quoted(found.value)));
+    }
+    known.map(|(_, value)| *value)
+}
+
+/// A network in CIDR notation.
+fn network(section: &Section<'_>, found: &Found<&str>) -> Option<String> {
+    let is_network = found.value.split_once('/').is_some_and(|(address, bits)| {
+        let most = match address.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => 32,
+            Ok(IpAddr::V6(_)) => 128,
+            Err(_) => return false,
+        };
+        bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+    });
+    if !is_network {
+        section.refuse(found, &format!("is {}; it must be a network, as in 203.0.113.0/24", Quoted(found.value)));
+    }
+    is_network.then(|| found.value.to_owned())
 }
 
 /// A server that is reached by SSH.
