@@ -42,7 +42,7 @@ pub struct Machines {
     directory: TempDir,
     name: String,
     subnet: u8,
-    machines: Vec<Child>,
+    machines: Vec<(String, Child)>,
 }
 
 impl Machines {
@@ -83,17 +83,35 @@ impl Machines {
         format!("{}-{number}", self.name)
     }
 
+    /// Lets in whoever has this key, too: a line of `authorized_keys`.
+    pub fn allow(&self, public_line: &str) {
+        let path = self.key().with_extension("pub");
+        let text = std::fs::read_to_string(&path).expect("the file");
+        std::fs::write(path, format!("{text}{public_line}\n")).expect("the file");
+    }
+
     /// Starts one more machine, and returns its address.
     pub fn start(&mut self) -> String {
+        let address = self.address_of(self.machines.len() + 2);
+        self.start_at(&address);
+        address
+    }
+
+    /// Starts one more machine at an address that may be any.
+    pub fn start_at(&mut self, address: &str) {
         let number = self.machines.len() + 2;
-        let (address, namespace) = (self.address_of(number), self.namespace(number));
+        let namespace = self.namespace(number);
         let (inside, outside) = (format!("eth{number}"), format!("{}p{number}", self.name));
         must("ip", &["netns", "add", &namespace]);
         must("ip", &["link", "add", &outside, "type", "veth", "peer", "name", &inside, "netns", &namespace]);
         must("ip", &["link", "set", &outside, "master", &self.name, "up"]);
-        must("ip", &["-n", &namespace, "address", "add", &format!("{address}/24"), "dev", &inside]);
+        must("ip", &["-n", &namespace, "address", "add", &format!("{address}/32"), "dev", &inside]);
         must("ip", &["-n", &namespace, "link", "set", &inside, "up"]);
         must("ip", &["-n", &namespace, "link", "set", "lo", "up"]);
+        // Both sides reach each other on the wire, whatever the addresses look like.
+        must("ip", &["-n", &namespace, "route", "add", &self.address_of(1), "dev", &inside]);
+        must("ip", &["-n", &namespace, "route", "add", "default", "via", &self.address_of(1)]);
+        must("ip", &["route", "replace", &format!("{address}/32"), "dev", &self.name]);
         let machine = self.directory.path().join(number.to_string());
         std::fs::create_dir(&machine).expect("a directory");
         let host_key = self.directory.path().join(format!("host-key-{number}"));
@@ -114,19 +132,16 @@ impl Machines {
             .stderr(log)
             .spawn()
             .expect("a machine");
-        self.machines.push(child);
+        self.machines.push((address.to_owned(), child));
         eventually(START, "the machine answers", || {
-            let mut stream = TcpStream::connect((address.as_str(), 22)).ok()?;
+            let mut stream = TcpStream::connect((address, 22)).ok()?;
             stream.read_exact(&mut [0; 4]).ok()
         });
-        address
     }
 
     /// Ends a machine as a power cut does. What it wrote is gone.
     pub fn kill(&mut self, address: &str) {
-        let number: usize =
-            address.rsplit('.').next().and_then(|part| part.parse().ok()).expect("one of our addresses");
-        let machine = &mut self.machines[number - 2];
+        let (_, machine) = self.machines.iter_mut().find(|(known, _)| known == address).expect("one of our addresses");
         let _ = machine.kill();
         let _ = machine.wait();
     }
@@ -134,7 +149,7 @@ impl Machines {
     /// The processes of all machines as this machine sees them end with the first of each: that is what `--kill-child`
     /// and the namespace are for.
     fn end(&mut self) {
-        for machine in &mut self.machines {
+        for (_, machine) in &mut self.machines {
             let _ = machine.kill();
             let _ = machine.wait();
         }

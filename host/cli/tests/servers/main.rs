@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "clients that ask at a fixed pace, and a file with counted points")]
 
+mod amazon;
 #[path = "../load/app.rs"]
 mod app;
 #[path = "../load/clients.rs"]
