@@ -9,12 +9,12 @@ use jecloud_cloud::{
 use jecloud_ec2::{Access, AwsApi, Connect, Ec2Machines, Ec2Settings, Running, Through};
 use jecloud_model::cloud::{Place, ServerRecord};
 use jecloud_model::config::Reach;
+use jecloud_model::ids::EnvironmentName;
 use jecloud_remote::{
     Binaries, Connection, HostKey, HostKeyRule, Identity, KeyPair, Objects, Places, RemoteError, RemoteMachine,
     Session, Target,
 };
 
-use crate::failure::Failure;
 use crate::home::Home;
 use crate::project::Project;
 
@@ -51,18 +51,22 @@ struct SetUp {
 
 impl Lazy {
     /// With what the project says. Nothing is asked yet.
-    pub(super) fn new(project: &Project, home: &Home, store: &Arc<dyn ObjectStore>) -> Result<Self, Failure> {
+    pub(super) fn new(
+        project: &Project,
+        environment: &EnvironmentName,
+        home: &Home,
+        store: &Arc<dyn ObjectStore>,
+    ) -> Self {
         let mut settings = Ec2Settings::new(project.config.app(), "");
-        let production = jecloud_model::ids::EnvironmentName::production();
-        let mut wished = project.environment(&production);
-        for environment in project.config.environments().chain([&production]) {
-            wished = project.environment(environment);
-            for (group, servers) in &wished.servers {
-                if let Some(machine_type) = &servers.machine_type {
-                    settings.types.insert((environment.clone(), group.clone()), machine_type.clone());
+        // A roll-forward may look at all environments.
+        for name in project.config.environments().chain([environment]) {
+            for (group, servers) in project.environment(name).servers {
+                if let Some(machine_type) = servers.machine_type {
+                    settings.types.insert((name.clone(), group), machine_type);
                 }
             }
         }
+        let wished = project.environment(environment);
         if wished.cloud.connect == Reach::Private {
             settings.connect = Through::Private;
         }
@@ -82,7 +86,7 @@ impl Lazy {
             binaries: Binaries::default(),
             listen: super::listen(&wished),
         };
-        Ok(Self { settings, access, setup, store: Arc::clone(store), made: OnceLock::new() })
+        Self { settings, access, setup, store: Arc::clone(store), made: OnceLock::new() }
     }
 
     /// Connected.

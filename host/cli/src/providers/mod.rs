@@ -52,7 +52,7 @@ impl Elsewhere {
         store: &Arc<dyn ObjectStore>,
     ) -> Result<Self, Failure> {
         Ok(match project.environment(environment).cloud.provider {
-            Provider::Ec2 => Self::Ec2(Box::new(ec2::Lazy::new(project, home, store)?)),
+            Provider::Ec2 => Self::Ec2(Box::new(ec2::Lazy::new(project, environment, home, store))),
             Provider::Local | Provider::Ssh => Self::Ssh(Box::new(ssh::machines(project, environment, home)?)),
         })
     }

@@ -26,7 +26,7 @@ pub(super) fn machines(project: &Project, environment: &EnvironmentName, home: &
     for (group, servers) in &wished.servers {
         if servers.hosts.is_empty() {
             let message = format!("provider = \"ssh\" needs `hosts` in [servers.{group}]");
-            let error = project.config.error_at(environment, &["servers", group.as_str()], message);
+            let error = project.config.error_at(environment, &["cloud", "provider"], message);
             return Err(config_failure(&[error])
                 .hint("Name them there: hosts = [\"root@192.0.2.1\"]. Each becomes a server of its own."));
         }

@@ -101,20 +101,21 @@ fn all_that_is_wrong_is_said_at_once() {
     "#);
 }
 
+/// What a provider needs and does not have is said with the place where it is to be written.
 #[test]
-fn a_provider_that_is_not_there_yet_is_refused() {
+fn servers_that_have_no_address_are_refused() {
     let world = world();
     let project = app(&world, "app", "good");
-    insta::assert_snapshot!(refused(&project, "app = \"app\"\n[cloud]\nprovider = \"ec2\"\n"), @r#"
-    error: jecloud.toml:3:12: this JeCloud cannot use provider = "ec2" yet
+    insta::assert_snapshot!(refused(&project, "app = \"app\"\n[cloud]\nprovider = \"ssh\"\n"), @r#"
+    error: jecloud.toml:3:12: provider = "ssh" needs `hosts` in [servers.app]
 
       |   |
-      | 3 | provider = "ec2"
+      | 3 | provider = "ssh"
       |   |            ^^^^^
 
     Nothing was changed.
 
-    hint: Write provider = "local" in [cloud], or leave it out, to run on this machine.
+    hint: Name them there: hosts = ["root@192.0.2.1"]. Each becomes a server of its own.
     "#);
 }
 

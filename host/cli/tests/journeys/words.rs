@@ -51,6 +51,7 @@ fn every_command_explains_itself() {
       env          Show or change environment variables; changes are a new release
       destroy      Delete an environment of the app, with its data
       fwd          Finish what was begun, from wherever it stopped
+      doctor       Look for what is not as it should be: servers, permissions, left-overs
       state        Look at the cloud state, or mend it by hand
       hook         Add and look at service hooks
       completions  Print a completion script for a shell
