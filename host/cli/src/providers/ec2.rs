@@ -119,11 +119,11 @@ fn key_pair(store: &dyn ObjectStore, app: &str) -> Result<KeyPair, MachineError>
         }
         let made = KeyPair::generate(&format!("jecloud {app}")).map_err(|error| unusable(&error))?;
         let text = made.to_private_text().map_err(|error| unusable(&error))?;
-        match store.put(KEY_PAIR, text.as_bytes(), &Precondition::IfNoneMatch).map_err(object)? {
-            PutResult::Done(_) => return Ok(made),
-            // Somebody else was faster, or it is not known: the next look tells.
-            _ => {}
+        let put = store.put(KEY_PAIR, text.as_bytes(), &Precondition::IfNoneMatch).map_err(object)?;
+        if matches!(put, PutResult::Done(_)) {
+            return Ok(made);
         }
+        // Somebody else was faster, or it is not known: the next look tells.
     }
     Err(MachineError::Refused {
         error: format!("the SSH key of the app cannot be put into {}", store.describe()),
