@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jecloud_cloud::{Details, Found, Machine, MachineError, Machines, ObjectStore, Output, World};
+use jecloud_cloud::{Details, Found, Interactive, Machine, MachineError, Machines, ObjectStore, Output, World};
 use jecloud_ec2::{CleanedUp, Connect, Ec2Machines, Ec2Settings, Running};
 use jecloud_model::cloud::{
-    Change, CloudState, CloudStep, Operation, Place, SeenCloud, SeenServer, ServerRecord, apply, plan,
+    Change, CloudState, CloudStep, Operation, Place, Scaled, SeenCloud, SeenServer, ServerRecord, apply, plan,
 };
 use jecloud_model::ids::EnvironmentName;
 
@@ -70,7 +70,7 @@ impl Life {
 
     pub(crate) fn scale(&mut self, servers: u32) {
         let scale = BTreeMap::from([("app".parse().unwrap(), servers)]);
-        assert!(self.change(Change::Scale { environment: production(), scale }));
+        assert!(self.change(Change::Scale { environment: production(), scale, scaled: Scaled::default() }));
     }
 
     pub(crate) fn destroy(&mut self) {
@@ -262,6 +262,14 @@ impl Connect for Shared {
 struct NeverAsked;
 
 impl Machine for NeverAsked {
+    fn host(&self) -> Option<String> {
+        unreachable!("nobody asks where requests go")
+    }
+
+    fn interact(&self, _what: Interactive<'_>) -> Result<i32, MachineError> {
+        unreachable!("nobody has a terminal here")
+    }
+
     fn call(&self, args: &[&str], _stdin: Option<&[u8]>, _timeout: Duration) -> Result<Output, MachineError> {
         unreachable!("{args:?}")
     }
