@@ -1,7 +1,7 @@
 //! What came of a call that did not do what it was for: whether it may have been done, whether it may be repeated, and
 //! who has to do what.
 
-use std::time::Duration;
+use jecloud_aws::Skew;
 
 use crate::error::Ec2Error;
 
@@ -30,8 +30,8 @@ pub struct Answer {
     pub code: String,
     /// Its sentence.
     pub message: String,
-    /// Whether our clock is ahead of the server's, and by how much; none where they agree as well as can be expected.
-    pub skew: Option<(bool, Duration)>,
+    /// By how much our clock and the server's differ; none where they agree as well as can be expected.
+    pub skew: Option<Skew>,
 }
 
 /// What EC2 answers who asks too often, or at the wrong moment.
@@ -115,8 +115,8 @@ impl Answer {
         let is_late = ["Signature expired", "Signature not yet current"].iter().any(|part| self.message.contains(part));
         let is_refused = self.is(&["AuthFailure", "SignatureDoesNotMatch"]);
         if is_late || self.is(&["RequestExpired", "RequestTimeTooSkewed"]) || (is_refused && self.skew.is_some()) {
-            let (ahead, by) = self.skew.unwrap_or_default();
-            return Ec2Error::ClockSkew { ahead, by };
+            let Skew { ahead, difference } = self.skew.unwrap_or_default();
+            return Ec2Error::ClockSkew { ahead, by: difference };
         }
         match &*self.code {
             "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => Ec2Error::ExpiredCredentials,
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_refused_signature_on_a_machine_with_a_wrong_clock_is_the_clocks_fault() {
-        let skew = Some((true, Duration::from_secs(600)));
+        let skew = Some(Skew { ahead: true, difference: std::time::Duration::from_secs(600) });
         let answer = Answer { status: 401, code: "AuthFailure".into(), message: "no".into(), skew };
         let error = Failure::Answer(answer).explain(&Context::default());
         assert_eq!(error.to_string(), "the clock of this machine is wrong: it is 10 min ahead");

@@ -1,34 +1,21 @@
 //! The real EC2.
 
-use std::time::Duration;
-
 use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::config::SharedHttpClient;
 use aws_sdk_ec2::primitives::Blob;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, InstanceMetadataOptionsRequest,
     InstanceNetworkInterfaceSpecification, InstanceType as Type, LocationType, ResourceType, Tag, TagSpecification,
     VolumeType,
 };
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::{Builder, Connector};
+use jecloud_aws::{Access, configuration};
 use tokio::runtime::Runtime;
 
 use crate::answer::Failure;
 use crate::api::{Action, Api, Group, ImageInfo, Instance, InstanceType, KeyPair, Rule, Subnet, Tags};
 use crate::error::Ec2Error;
 use crate::launch::LaunchRequest;
-use crate::settings::{Access, Credentials};
 use crate::translate;
-
-/// A connection that is not made within this time is not made.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// A page of an answer has at most so many instances.
 const PAGE: i32 = 500;
@@ -64,7 +51,8 @@ impl AwsApi {
             .enable_all()
             .build()
             .map_err(|error| Ec2Error::NoAnswer { detail: format!("cannot start a thread: {error}") })?;
-        let config = runtime.block_on(configuration(access));
+        // Whoever calls knows what may be repeated, and when.
+        let config = runtime.block_on(configuration(access, RetryConfig::disabled()));
         let region = config.region().map(ToString::to_string).ok_or(Ec2Error::NoRegion)?;
         let (client, identity) = (Client::new(&config), aws_sdk_sts::Client::new(&config));
         Ok(Self { client, identity, region, runtime: Some(runtime) })
@@ -81,48 +69,6 @@ impl AwsApi {
     {
         Ok(self.block_on(call)?)
     }
-}
-
-async fn configuration(access: &Access) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT.min(access.patience))
-        .read_timeout(access.patience)
-        .operation_attempt_timeout(access.patience)
-        .build();
-    // Whoever calls knows what may be repeated, and when.
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client())
-        .timeout_config(timeouts)
-        .retry_config(RetryConfig::disabled());
-    if let Some(region) = &access.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
-    if let Some(endpoint) = &access.endpoint {
-        loader = loader.endpoint_url(endpoint);
-    }
-    if let Credentials::Fixed { access_key_id, secret_access_key, session_token } = &access.credentials {
-        let credentials = aws_credential_types::Credentials::new(
-            access_key_id,
-            secret_access_key,
-            session_token.clone(),
-            None,
-            "given to JeCloud",
-        );
-        loader = loader.credentials_provider(SharedCredentialsProvider::new(credentials));
-    }
-    loader.load().await
-}
-
-/// With the cryptography that everything else here uses too, and through the proxy that the environment names.
-fn http_client() -> SharedHttpClient {
-    Builder::new().build_with_connector_fn(|settings, components| {
-        let mut builder = Connector::builder();
-        if let Some(settings) = settings {
-            builder = builder.connector_settings(settings.clone());
-        }
-        builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        builder.proxy_config(ProxyConfig::from_env()).tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
-    })
 }
 
 fn filter(name: &str, value: &str) -> Filter {

@@ -10,54 +10,6 @@ use jecloud_model::ids::{AppName, EnvironmentName, ServerGroup};
 /// Who publishes the official images of Debian.
 pub const DEBIAN: &str = "136693071363";
 
-/// How long a small request may take before it counts as lost.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How EC2 is reached.
-#[derive(Debug, Clone)]
-pub struct Access {
-    /// The region; without one, the one that the AWS command line would use.
-    pub region: Option<String>,
-    /// Something of another maker that speaks the protocol: `http://127.0.0.1:5000`.
-    pub endpoint: Option<String>,
-    /// Who asks.
-    pub credentials: Credentials,
-    /// A request that is not answered within this time counts as lost.
-    pub patience: Duration,
-}
-
-impl Default for Access {
-    fn default() -> Self {
-        Self { region: None, endpoint: None, credentials: Credentials::Default, patience: PATIENCE }
-    }
-}
-
-/// Who asks. The secret parts are never shown, by `Debug` neither.
-#[derive(Clone, Default)]
-pub enum Credentials {
-    /// Whoever the AWS command line would be: the environment, the shared files, single sign-on, the machine's role.
-    #[default]
-    Default,
-    /// Given.
-    Fixed {
-        /// `AKIA...`.
-        access_key_id: String,
-        /// Secret.
-        secret_access_key: String,
-        /// Of temporary credentials. Secret.
-        session_token: Option<String>,
-    },
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Default => "Default",
-            Self::Fixed { .. } => "Fixed(..)",
-        })
-    }
-}
-
 /// What servers run at first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Image {

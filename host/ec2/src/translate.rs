@@ -2,111 +2,42 @@
 //! should print.
 
 use std::error::Error;
-use std::time::{Duration, SystemTime};
 
-use aws_config::imds::client::error::ImdsError;
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::config::http::HttpResponse;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::types::{self, InstanceStateName, IpPermission, IpRange, Ipv6Range, Tag, UserIdGroupPair};
-use aws_smithy_types::date_time::Format;
-use aws_smithy_types::{DateTime, base64};
+use aws_smithy_types::base64;
+use jecloud_aws::{Outcome, Skew, Unanswered, shown};
 
 use crate::answer::{Answer, Failure};
 use crate::api::{Group, ImageInfo, Instance, InstanceState, InstanceType, KeyPair, Rule, Source, Subnet, Tags};
 use crate::error::Ec2Error;
-
-/// The longest text of somebody else that is shown, in characters.
-const LONGEST_TEXT: usize = 300;
-
-const NOT_IN_TIME: &str = "there was no answer in time";
 
 impl<E> From<SdkError<E, HttpResponse>> for Failure
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
-        if let Some(failure) = of_credentials(&error) {
-            return failure;
-        }
-        match &error {
-            SdkError::ServiceError(context) => Self::Answer(answer(context.raw(), context.err())),
-            SdkError::ConstructionFailure(_) => {
-                Self::NotSent { error: Ec2Error::NoAnswer { detail: chain(&error) }, is_transient: false }
+        let not_sent = |error, is_transient| Self::NotSent { error, is_transient };
+        match jecloud_aws::outcome(&error) {
+            Outcome::Answered(response, error) => Self::Answer(answer(response, error)),
+            Outcome::Unanswered(Unanswered::NoCredentials) => not_sent(Ec2Error::NoCredentials, false),
+            Outcome::Unanswered(Unanswered::CredentialsUnavailable { detail, is_transient }) => {
+                not_sent(Ec2Error::CredentialsUnavailable { detail }, is_transient)
             }
-            SdkError::TimeoutError(_) => Self::Lost(NOT_IN_TIME.to_owned()),
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::Lost(NOT_IN_TIME.to_owned()),
-            // The client's own words say no more than that it failed.
-            _ => Self::Lost(error.source().map_or_else(|| chain(&error), chain)),
+            Outcome::Unanswered(Unanswered::NotMade(detail)) => not_sent(Ec2Error::NoAnswer { detail }, false),
+            Outcome::Unanswered(Unanswered::Lost(detail)) => Self::Lost(detail),
         }
     }
-}
-
-/// Whether there were no credentials to send it with.
-fn of_credentials(error: &(dyn Error + 'static)) -> Option<Failure> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<CredentialsError>() {
-            let is_transient = matches!(error, CredentialsError::ProviderTimedOut(_));
-            let error = match error {
-                CredentialsError::CredentialsNotLoaded(_) => Ec2Error::NoCredentials,
-                // Asking the machine for its role is the last thing that is tried: nothing else was configured.
-                other if other.source().is_some_and(|source| source.is::<ImdsError>()) => Ec2Error::NoCredentials,
-                other => {
-                    Ec2Error::CredentialsUnavailable { detail: other.source().map_or_else(|| chain(other), chain) }
-                }
-            };
-            return Some(Failure::NotSent { error, is_transient });
-        }
-        next = error.source();
-    }
-    None
 }
 
 fn answer(response: &HttpResponse, error: &impl ProvideErrorMetadata) -> Answer {
-    let date = response.headers().get("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
-    let skew = date.and_then(|there| skew(SystemTime::now(), SystemTime::try_from(there).ok()?));
     Answer {
         status: response.status().as_u16(),
         code: shown(error.code().unwrap_or_default()),
         message: shown(error.message().unwrap_or_default()),
-        skew,
+        skew: Skew::of(response),
     }
-}
-
-/// Whether we are ahead, and by how much; none where both agree as well as can be expected.
-fn skew(here: SystemTime, there: SystemTime) -> Option<(bool, Duration)> {
-    let (ahead, difference) = match here.duration_since(there) {
-        Ok(difference) => (true, difference),
-        Err(error) => (false, error.duration()),
-    };
-    (difference > Duration::from_secs(60)).then_some((ahead, difference))
-}
-
-/// An error with its causes.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let cause = error.to_string();
-        // Some repeat their cause in their own words.
-        if !text.ends_with(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        next = error.source();
-    }
-    shown(&text)
-}
-
-/// A text of somebody else: one line, and not too long.
-fn shown(text: &str) -> String {
-    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = line.char_indices().nth(LONGEST_TEXT) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line
 }
 
 fn tags(tags: &[Tag]) -> Tags {
@@ -243,20 +174,5 @@ mod tests {
         }
         let range = IpPermission::builder().ip_protocol("tcp").from_port(1).to_port(9).build();
         assert_eq!(rules(&range), []);
-    }
-
-    #[test]
-    fn texts_of_others_are_one_short_line() {
-        assert_eq!(shown("a\n  b"), "a b");
-        assert_eq!(shown(&"é".repeat(1000)).chars().count(), LONGEST_TEXT + 1);
-    }
-
-    #[test]
-    fn small_differences_of_clocks_are_none() {
-        let now = SystemTime::now();
-        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-        assert_eq!(skew(now, now + Duration::from_secs(59)), None);
-        assert_eq!(skew(now, now + minutes(10)), Some((false, minutes(10))));
-        assert_eq!(skew(now, now - minutes(10)), Some((true, minutes(10))));
     }
 }

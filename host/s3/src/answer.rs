@@ -4,22 +4,13 @@
 //! The client's own errors end here. They hold whole requests and answers, which nobody should print.
 
 use std::error::Error;
-use std::time::{Duration, SystemTime};
 
-use aws_config::imds::client::error::ImdsError;
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
+use jecloud_aws::{Outcome, Skew, Unanswered, shown};
 use jecloud_cloud::StoreError;
 
 use crate::error::S3Error;
-
-/// The longest text of somebody else that is shown, in characters.
-const LONGEST_TEXT: usize = 300;
-
-const NOT_IN_TIME: &str = "there was no answer in time";
 
 /// What came of a request that did not do what it was for.
 #[derive(Debug)]
@@ -45,14 +36,8 @@ pub(crate) struct Answer {
     message: String,
     /// Where the bucket is.
     region: Option<String>,
-    /// The server's clock, less ours.
+    /// By how much our clock and the server's differ.
     skew: Option<Skew>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Skew {
-    ahead: bool,
-    difference: Duration,
 }
 
 impl<E> From<SdkError<E, HttpResponse>> for Failure
@@ -60,79 +45,30 @@ where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
-        if let Some(failure) = of_credentials(&error) {
-            return failure;
-        }
-        match &error {
-            SdkError::ServiceError(context) => Self::Answer(Answer::new(context.raw(), context.err())),
-            SdkError::ConstructionFailure(_) => {
-                Self::NotSent { error: S3Error::NoAnswer { detail: chain(&error) }, is_transient: false }
+        let not_sent = |error, is_transient| Self::NotSent { error, is_transient };
+        match jecloud_aws::outcome(&error) {
+            Outcome::Answered(response, error) => Self::Answer(Answer::new(response, error)),
+            Outcome::Unanswered(Unanswered::NoCredentials) => not_sent(S3Error::NoCredentials, false),
+            Outcome::Unanswered(Unanswered::CredentialsUnavailable { detail, is_transient }) => {
+                not_sent(S3Error::CredentialsUnavailable { detail }, is_transient)
             }
-            SdkError::TimeoutError(_) => Self::Lost(NOT_IN_TIME.to_owned()),
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::Lost(NOT_IN_TIME.to_owned()),
-            // The client's own words say no more than that it failed.
-            _ => Self::Lost(error.source().map_or_else(|| chain(&error), chain)),
+            Outcome::Unanswered(Unanswered::NotMade(detail)) => not_sent(S3Error::NoAnswer { detail }, false),
+            Outcome::Unanswered(Unanswered::Lost(detail)) => Self::Lost(detail),
         }
     }
-}
-
-/// Whether there were no credentials to send it with.
-fn of_credentials(error: &(dyn Error + 'static)) -> Option<Failure> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<CredentialsError>() {
-            let is_transient = matches!(error, CredentialsError::ProviderTimedOut(_));
-            let error = match error {
-                CredentialsError::CredentialsNotLoaded(_) => S3Error::NoCredentials,
-                // Asking the machine for its role is the last thing that is tried: nothing else was configured.
-                other if other.source().is_some_and(|source| source.is::<ImdsError>()) => S3Error::NoCredentials,
-                other => S3Error::CredentialsUnavailable { detail: other.source().map_or_else(|| chain(other), chain) },
-            };
-            return Some(Failure::NotSent { error, is_transient });
-        }
-        next = error.source();
-    }
-    None
-}
-
-/// An error with its causes.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let cause = error.to_string();
-        // Some repeat their cause in their own words.
-        if !text.ends_with(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        next = error.source();
-    }
-    shown(&text)
-}
-
-/// A text of somebody else: one line, and not too long.
-fn shown(text: &str) -> String {
-    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = line.char_indices().nth(LONGEST_TEXT) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line
 }
 
 impl Answer {
     fn new(response: &HttpResponse, error: &impl ProvideErrorMetadata) -> Self {
-        let header = |name| response.headers().get(name);
         let message = shown(error.message().unwrap_or_default());
         let status = response.status().as_u16();
-        let skew = header("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
+        let region = response.headers().get("x-amz-bucket-region").map(shown);
         Self {
             status,
             code: shown(error.code().unwrap_or_default()),
-            region: header("x-amz-bucket-region").map(shown).or_else(|| quoted_after(&message, "expecting '")),
+            region: region.or_else(|| quoted_after(&message, "expecting '")),
             message,
-            skew: skew.and_then(|there| Skew::between(SystemTime::now(), SystemTime::try_from(there).ok()?)),
+            skew: Skew::of(response),
         }
     }
 
@@ -167,8 +103,8 @@ impl Answer {
         let bucket = || call.bucket.to_owned();
         let is_late = ["Signature expired", "Signature not yet current"].iter().any(|part| self.message.contains(part));
         if is_late || self.is_one_of(&["RequestTimeTooSkewed", "RequestExpired"]) {
-            let skew = self.skew.unwrap_or(Skew { ahead: false, difference: Duration::ZERO });
-            return S3Error::ClockSkew { ahead: skew.ahead, difference: skew.difference };
+            let Skew { ahead, difference } = self.skew.unwrap_or_default();
+            return S3Error::ClockSkew { ahead, difference };
         }
         let names_region = self.message.contains("region");
         match &*self.code {
@@ -211,17 +147,6 @@ impl Answer {
         let rest = self.message.split_once("not authorized to perform: ")?.1;
         let action = rest.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != ':').next()?;
         (!action.is_empty()).then(|| action.to_owned())
-    }
-}
-
-impl Skew {
-    /// None where both agree as well as can be expected.
-    fn between(here: SystemTime, there: SystemTime) -> Option<Self> {
-        let (ahead, difference) = match here.duration_since(there) {
-            Ok(difference) => (true, difference),
-            Err(error) => (false, error.duration()),
-        };
-        (difference > Duration::from_secs(60)).then_some(Self { ahead, difference })
     }
 }
 
@@ -340,11 +265,5 @@ mod tests {
             assert_eq!(words(status, code, message), expected, "{status} {code}");
         }
         assert_eq!(quoted_after(malformed, "expecting '").as_deref(), Some("us-east-1"));
-    }
-
-    #[test]
-    fn texts_of_others_are_one_short_line() {
-        assert_eq!(shown("a\n  b"), "a b");
-        assert_eq!(shown(&"é".repeat(1000)).chars().count(), LONGEST_TEXT + 1);
     }
 }

@@ -2,24 +2,15 @@
 
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_s3::config::SharedHttpClient;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::{Builder, Connector};
 use aws_types::service_config::ServiceConfigKey;
+use jecloud_aws::configuration;
 use jecloud_cloud::StoreError;
 
 use crate::answer::{Answer, Call, Failure};
 use crate::error::S3Error;
-use crate::options::{Credentials, S3Options};
-
-/// A connection that is not made within this time is not made.
-const CONNECT: Duration = Duration::from_secs(10);
+use crate::options::S3Options;
 
 /// What may be repeated is sent so often, with pauses that begin with [`FIRST_PAUSE`] and double.
 const ATTEMPTS: u32 = 4;
@@ -37,7 +28,8 @@ pub(crate) struct Connection {
 
 /// Connects, as far as one does: who asks is found out.
 pub(crate) async fn connect(options: &S3Options, doing: &str) -> Result<Connection, StoreError> {
-    let config = configuration(options).await;
+    let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(FIRST_PAUSE);
+    let config = configuration(&options.access, retries).await;
     let mut call = Call { doing, action: "sts:GetCallerIdentity", bucket: "", region: "" };
     let Some(region) = config.region().map(ToString::to_string) else { return Err(call.hindered(S3Error::NoRegion)) };
     call.region = &region;
@@ -47,48 +39,6 @@ pub(crate) async fn connect(options: &S3Options, doing: &str) -> Result<Connecti
     builder.set_force_path_style(endpoint.is_some().then_some(true));
     let account = account(&config, endpoint.as_deref(), &call).await?;
     Ok(Connection { client: aws_sdk_s3::Client::from_conf(builder.build()), region, endpoint, account })
-}
-
-async fn configuration(options: &S3Options) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT.min(options.patience))
-        .read_timeout(options.patience)
-        .operation_attempt_timeout(options.patience)
-        .build();
-    let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(FIRST_PAUSE);
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client())
-        .timeout_config(timeouts)
-        .retry_config(retries);
-    if let Some(region) = &options.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
-    if let Some(endpoint) = &options.endpoint {
-        loader = loader.endpoint_url(endpoint);
-    }
-    if let Credentials::Fixed { access_key_id, secret_access_key, session_token } = &options.credentials {
-        let credentials = aws_credential_types::Credentials::new(
-            access_key_id,
-            secret_access_key,
-            session_token.clone(),
-            None,
-            "given to JeCloud",
-        );
-        loader = loader.credentials_provider(SharedCredentialsProvider::new(credentials));
-    }
-    loader.load().await
-}
-
-/// With the cryptography that everything else here uses too, and through the proxy that the environment names.
-fn http_client() -> SharedHttpClient {
-    Builder::new().build_with_connector_fn(|settings, components| {
-        let mut builder = Connector::builder();
-        if let Some(settings) = settings {
-            builder = builder.connector_settings(settings.clone());
-        }
-        builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        builder.proxy_config(ProxyConfig::from_env()).tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
-    })
 }
 
 /// The URL of a store that is not Amazon's, as the S3 client finds it.

@@ -17,6 +17,7 @@ mod store;
 mod transfer;
 
 pub use error::S3Error;
+pub use jecloud_aws::Credentials;
 pub use name::bucket_name;
-pub use options::{Credentials, S3Options};
+pub use options::S3Options;
 pub use store::S3Store;
