@@ -90,6 +90,16 @@ pub(crate) fn compose(
     })
 }
 
+/// A release once more, as a new one that somebody wants now. Its number is given when it is recorded.
+pub(crate) fn anew(release: &Release) -> Release {
+    Release {
+        repeats: None,
+        created: Timestamp::from_system(std::time::SystemTime::now()),
+        created_by: person(),
+        ..release.clone()
+    }
+}
+
 /// The host name under which an environment is found on this machine. Names below `localhost` lead to the machine
 /// itself (RFC 6761), so they work without any DNS.
 pub(crate) fn host_name(app: &AppName, environment: &EnvironmentName) -> String {
@@ -101,7 +111,7 @@ pub(crate) fn host_name(app: &AppName, environment: &EnvironmentName) -> String 
 }
 
 /// Who deploys: `user@machine`.
-pub(crate) fn person() -> String {
+fn person() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let user =
         user.unwrap_or_else(|_| if jecloud_launch::is_root() { "root".to_owned() } else { "somebody".to_owned() });

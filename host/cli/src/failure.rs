@@ -1,8 +1,11 @@
 //! Where errors become words and exit codes. Every failure shown has what was attempted, why it failed, what state
 //! the world is in, and what to type next.
 
-use jecloud_cloud::StoreError;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+use jecloud_cloud::{MachineError, StoreError};
+use jecloud_model::cloud::Place;
 
 /// Exit codes, as `jecloud --help` documents them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +18,13 @@ pub(crate) enum Code {
     LostRace = 3,
     /// The wish is recorded, and the server could not be reached.
     NotReachable = 4,
+}
+
+impl Code {
+    /// Of a server that was asked for something: it said no, or it could not be asked.
+    pub(crate) fn of(error: &MachineError) -> Self {
+        if matches!(error, MachineError::Refused { .. }) { Self::Failed } else { Self::NotReachable }
+    }
 }
 
 /// A failure as it is shown to a person.
@@ -51,6 +61,17 @@ impl Failure {
     /// From an error of the app's store, which may know what the person can do.
     pub(crate) fn from_store(attempt: &str, error: &StoreError) -> Self {
         Self::from_error(Code::Failed, attempt, error).hint(crate::session::sentence(error.hint()))
+    }
+
+    /// From what a server or its provider says.
+    pub(crate) fn from_machine(code: Code, error: &MachineError) -> Self {
+        Self::new(code, error.to_line()).hint(error.hint())
+    }
+
+    /// A roll-forward that could not do everything: what is in the way, by server.
+    pub(crate) fn unfinished(what: impl Into<String>, troubles: &BTreeMap<Place, String>) -> Self {
+        let details = troubles.iter().map(|(place, why)| format!("{}: {why}", place.server)).collect();
+        Self::new(Code::NotReachable, what).details(details)
     }
 
     /// With the state of the world.

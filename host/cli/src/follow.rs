@@ -163,11 +163,10 @@ pub(crate) fn until_end(
                 .world(session.world_in_words())
                 .hint("`jecloud releases` shows who deployed what; deploy again to put yours on top."))
         }
-        End::Unfinished { troubles } => Err(Failure::new(
-            Code::NotReachable,
+        End::Unfinished { troubles } => Err(Failure::unfinished(
             format!("release {release} is recorded, but the server could not be told about it"),
+            troubles,
         )
-        .details(troubles.iter().map(|(place, why)| format!("{}: {why}", place.server)).collect())
         .world(session.world_in_words())
         .hint(format!("`jecloud fwd{}` goes on with it, from anywhere.", session.environment_flag()))),
         End::Cancelled => Err(Failure::new(Code::Failed, "cancelled")),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jecloud_cloud::{Cloud, DirectoryStore, LocalMachines, Machines, ObjectStore, StateFile, SystemWorld};
+use jecloud_cloud::{Cloud, DirectoryStore, LocalMachines, ObjectStore, StateFile, SystemWorld};
 use jecloud_ec2::Ec2Machines;
 use jecloud_model::cloud::{CloudState, EnvironmentState};
 use jecloud_model::config::Provider;
@@ -17,7 +17,7 @@ use crate::home::Home;
 use crate::hooks::Components;
 use crate::output::plural;
 use crate::project::Project;
-use crate::providers::{self, Elsewhere};
+use crate::providers::{self, Servers};
 
 /// The running binary, by a path that outlives this process: what it starts must be found by later commands too.
 pub(crate) fn executable() -> Result<PathBuf, Failure> {
@@ -53,14 +53,8 @@ pub(crate) struct Session {
     /// Who makes its servers.
     pub(crate) provider: Provider,
     pub(crate) store: Arc<dyn ObjectStore>,
-    machines: Where,
+    servers: Servers,
     world: SystemWorld,
-}
-
-/// Where servers are.
-enum Where {
-    Here(LocalMachines),
-    Elsewhere(Elsewhere),
 }
 
 impl Session {
@@ -73,13 +67,13 @@ impl Session {
             return Self::at(home, &wished.app, environment);
         }
         let store = providers::store(&wished, &home)?;
-        let machines = Elsewhere::of(project, environment, &home, &store)?;
+        let servers = Servers::elsewhere(project, environment, &home, &store)?;
         Ok(Self {
             app: wished.app,
             environment: environment.clone(),
             provider,
             store,
-            machines: Where::Elsewhere(machines),
+            servers,
             world: SystemWorld,
             home,
         })
@@ -92,7 +86,7 @@ impl Session {
             environment: environment.clone(),
             provider: Provider::Local,
             store: Arc::new(DirectoryStore::new(home.cloud(app))),
-            machines: Where::Here(LocalMachines::new(executable()?, home.server())),
+            servers: Servers::Local(LocalMachines::new(executable()?, home.server())),
             world: SystemWorld,
             home,
         })
@@ -100,22 +94,12 @@ impl Session {
 
     /// For the cloud crate.
     pub(crate) fn cloud(&self) -> Cloud<'_> {
-        Cloud { app: &self.app, store: &*self.store, machines: self.machines(), world: &self.world }
-    }
-
-    fn machines(&self) -> &dyn Machines {
-        match &self.machines {
-            Where::Here(machines) => machines,
-            Where::Elsewhere(machines) => machines.machines(),
-        }
+        Cloud { app: &self.app, store: &*self.store, machines: self.servers.machines(), world: &self.world }
     }
 
     /// Those of EC2; none where servers come from somewhere else.
     pub(crate) fn ec2(&self) -> Option<Result<&Ec2Machines, Failure>> {
-        match &self.machines {
-            Where::Here(_) => None,
-            Where::Elsewhere(machines) => machines.ec2(),
-        }
+        self.servers.ec2()
     }
 
     /// The document of the state.

@@ -105,12 +105,8 @@ impl Machine for LocalMachine {
         };
         let root = self.root.path();
         let launch = Launch::new(&self.program).args(["update-server", "--root"]).arg(root).args(args);
-        let ended = interactive(launch.input(Input::Inherit)).map_err(|error| Self::unreachable(args, error.into()))?;
-        Ok(match ended {
-            Ended::Exit(status) => status,
-            Ended::Signal(signal) => 128 + signal,
-            Ended::TimedOut | Ended::Cancelled => 1,
-        })
+        let ended = interactive(launch.input(Input::Inherit));
+        ended.map(Ended::code).map_err(|error| Self::unreachable(args, error.into()))
     }
 
     fn call(&self, args: &[&str], stdin: Option<&[u8]>, timeout: Duration) -> Result<Output, MachineError> {

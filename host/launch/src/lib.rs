@@ -232,6 +232,15 @@ impl Ended {
     pub fn success(self) -> bool {
         self == Self::Exit(0)
     }
+
+    /// The exit status as a shell would have it: for a signal 128 and its number; 1 for what was broken off.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Exit(status) => status,
+            Self::Signal(signal) => 128 + signal,
+            Self::TimedOut | Self::Cancelled => 1,
+        }
+    }
 }
 
 impl From<std::process::ExitStatus> for Ended {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jecloud_cloud::{Details, MachineError};
+use jecloud_model::cloud::Place;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
 
 use crate::error::RemoteError;
@@ -66,6 +68,27 @@ impl FromStr for HostKey {
             source: source.into(),
         };
         PublicKey::from_openssh(text.trim()).map(Self::new).map_err(bad)
+    }
+}
+
+/// Under which the host key of a server is recorded, at the end of its set-up: from then on it is pinned.
+const RECORDED: &str = "host_key";
+
+impl HostKey {
+    /// What is recorded of a server; none before it was set up.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Refused`] where that is no key.
+    pub fn recorded(place: &Place, details: &Details) -> Result<Option<Self>, MachineError> {
+        let Some(recorded) = details.get(RECORDED) else { return Ok(None) };
+        let key = recorded.as_str().unwrap_or_default().parse::<Self>();
+        key.map(Some).map_err(|error| error.into_machine(&place.server.to_string()))
+    }
+
+    /// Records it.
+    pub fn record(&self, details: &mut Details) {
+        details.insert(RECORDED.to_owned(), self.to_string().into());
     }
 }
 

@@ -59,6 +59,16 @@ pub struct Installed {
 }
 
 impl RemoteMachine {
+    /// Has the server have this JeCloud and be one: [`RemoteMachine::install`], then [`RemoteMachine::init`].
+    ///
+    /// # Errors
+    ///
+    /// As these two.
+    pub fn set_up(&self, binaries: &Binaries, listen: &[SocketAddr]) -> Result<(), MachineError> {
+        self.install(binaries, &mut |_| {})?;
+        self.init(listen)
+    }
+
     /// Has the server have this JeCloud. Done again it changes nothing; a newer one takes the place of an older in one
     /// step. The older stays where it was, for the processes that run it.
     ///

@@ -9,7 +9,6 @@ use jecloud_cloud::{Details, Found, Machine, MachineError, Machines};
 use jecloud_model::cloud::{Place, ServerRecord};
 
 use crate::connect::{Connection, Jump, Timing, lock};
-use crate::error::RemoteError;
 use crate::host_key::{HostKey, HostKeyRule};
 use crate::identity::Identity;
 use crate::install::Binaries;
@@ -20,9 +19,6 @@ use crate::target::Target;
 
 /// Under which the target of a server is recorded.
 const ADDRESS: &str = "address";
-
-/// Under which the host key of a server is recorded, at the end of its set-up: from then on it is pinned.
-const HOST_KEY: &str = "host_key";
 
 /// How long a server may take to be reached for the first time: it may be booting.
 const FIRST_CONTACT: Duration = Duration::from_secs(120);
@@ -75,7 +71,7 @@ impl SshMachines {
     /// [`MachineError::Refused`] where what is recorded of it makes no sense.
     pub fn remote(&self, place: &Place, record: &ServerRecord) -> Result<Option<Arc<RemoteMachine>>, MachineError> {
         let target = target_of(place, &record.details)?;
-        let host_key = host_key_of(place, &record.details)?;
+        let host_key = HostKey::recorded(place, &record.details)?;
         Ok(host_key.map(|host_key| self.machine(place, &target, &host_key, None)))
     }
 
@@ -124,13 +120,6 @@ fn target_of(place: &Place, details: &Details) -> Result<Target, MachineError> {
     })
 }
 
-/// The host key that is recorded of a server; none before it was set up.
-fn host_key_of(place: &Place, details: &Details) -> Result<Option<HostKey>, MachineError> {
-    let Some(recorded) = details.get(HOST_KEY) else { return Ok(None) };
-    let key = recorded.as_str().unwrap_or_default().parse();
-    key.map(Some).map_err(|error: RemoteError| error.into_machine(&place.server.to_string()))
-}
-
 impl Machines for SshMachines {
     fn details(&self, place: &Place) -> Result<Details, MachineError> {
         let target = self.hosts.get(place).ok_or_else(|| MachineError::Refused {
@@ -142,17 +131,16 @@ impl Machines for SshMachines {
 
     fn create(&self, place: &Place, record: &ServerRecord) -> Result<Details, MachineError> {
         let target = target_of(place, &record.details)?;
-        let pinned = host_key_of(place, &record.details)?.or_else(|| self.met(place, &target));
+        let pinned = HostKey::recorded(place, &record.details)?.or_else(|| self.met(place, &target));
         let rule = pinned.map_or(HostKeyRule::FirstContact, HostKeyRule::Pinned);
         let connection = self.connection(target.clone(), rule);
         let session = Session::wait(&connection, Instant::now() + FIRST_CONTACT, &|| false)
             .map_err(|error| error.into_machine(&place.server.to_string()))?;
         let host_key = session.host_key().clone();
         let machine = self.machine(place, &target, &host_key, Some(session));
-        machine.install(&self.binaries, &mut |_| {})?;
-        machine.init(&self.listen)?;
+        machine.set_up(&self.binaries, &self.listen)?;
         let mut details = record.details.clone();
-        details.insert(HOST_KEY.to_owned(), host_key.to_string().into());
+        host_key.record(&mut details);
         Ok(details)
     }
 

@@ -5,15 +5,13 @@
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test makes machines out of namespaces")]
 
-use std::io::Read as _;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::eventually::eventually;
+use crate::sshd::{answers, keygen};
 
 /// How long a machine may take to answer.
 const START: Duration = Duration::from_secs(30);
@@ -65,8 +63,7 @@ impl Machines {
         let ours = format!("{}/24", network.address_of(1));
         must("ip", &["address", "add", &ours, "dev", &network.name]);
         must("ip", &["link", "set", &network.name, "up"]);
-        let key = network.key();
-        must("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", &key.display().to_string()]);
+        keygen(&network.key(), "");
         Some(network)
     }
 
@@ -115,7 +112,7 @@ impl Machines {
         let machine = self.directory.path().join(number.to_string());
         std::fs::create_dir(&machine).expect("a directory");
         let host_key = self.directory.path().join(format!("host-key-{number}"));
-        must("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", &host_key.display().to_string()]);
+        keygen(&host_key, "");
         let log = std::fs::File::create(self.directory.path().join(format!("log-{number}"))).expect("a log");
         let child = Command::new("ip")
             .args(["netns", "exec", &namespace, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--"])
@@ -133,10 +130,7 @@ impl Machines {
             .spawn()
             .expect("a machine");
         self.machines.push((address.to_owned(), child));
-        eventually(START, "the machine answers", || {
-            let mut stream = TcpStream::connect((address, 22)).ok()?;
-            stream.read_exact(&mut [0; 4]).ok()
-        });
+        answers((address, 22), START);
     }
 
     /// Ends a machine as a power cut does. What it wrote is gone.

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::Read as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -124,10 +124,7 @@ impl Sshd {
         command.args(["-p", &self.port.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.process = Some(command.spawn().expect("sshd"));
-        eventually(START, "sshd answers", || {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-            stream.read_exact(&mut [0; 4]).ok()
-        });
+        answers(("127.0.0.1", self.port), START);
     }
 
     /// Ends it, with everything that it has started for connections.
@@ -177,7 +174,16 @@ fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
-fn keygen(path: &Path, passphrase: &str) {
+/// Waits until an SSH server answers there.
+pub(crate) fn answers(address: impl ToSocketAddrs, deadline: Duration) {
+    eventually(deadline, "sshd answers", || {
+        let mut stream = TcpStream::connect(&address).ok()?;
+        stream.read_exact(&mut [0; 4]).ok()
+    });
+}
+
+/// Makes a key pair `PATH` and `PATH.pub`, encrypted if there is a passphrase.
+pub(crate) fn keygen(path: &Path, passphrase: &str) {
     let mut command = Command::new("ssh-keygen");
     command.args(["-q", "-t", "ed25519", "-N", passphrase, "-C", "test", "-f"]).arg(path);
     let status = command.stdin(Stdio::null()).status().expect("ssh-keygen");

@@ -30,14 +30,16 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
     let project = open_or_init(global, dir)?;
     let wished = project.environment(&global.env);
     let session = Session::open(&project, &global.env)?;
-    warn_of_misspelt_environment(&project, &session)?;
+    let known = session.state()?;
+    let environment = known.as_ref().and_then(|state| state.environments.get(&session.environment));
+    if environment.is_none() {
+        warn_of_misspelt_environment(&project, &session);
+    }
     let deploy_flag = session.environment_flag();
     interrupt::watch(format!(
         "Interrupted: the deployment goes on without you. `jecloud status{deploy_flag}` shows how far it is, `jecloud fwd{deploy_flag}` follows it."
     ));
     let mut progress = Progress::new(json);
-    let known = session.state()?;
-    let environment = known.as_ref().and_then(|state| state.environments.get(&session.environment));
     let scale = scale(&project, &session, environment);
     providers::check_scale(&project, &session.environment, &scale)?;
     if !json {
@@ -87,14 +89,9 @@ fn open_or_init(global: &Global, dir: Option<&Path>) -> Result<Project, Failure>
 }
 
 /// Any name is an environment; one that looks like another one that exists is probably a slip.
-fn warn_of_misspelt_environment(project: &Project, session: &Session) -> Result<(), Failure> {
-    let exists = session.state()?.is_some_and(|state| state.environments.contains_key(&session.environment));
-    match project.config.unknown_environment_hint(&session.environment) {
-        Some(near) if !exists => {
-            say(&format!("note: {} is a new environment; did you mean {near}?", session.environment));
-            Ok(())
-        }
-        _ => Ok(()),
+fn warn_of_misspelt_environment(project: &Project, session: &Session) {
+    if let Some(near) = project.config.unknown_environment_hint(&session.environment) {
+        say(&format!("note: {} is a new environment; did you mean {near}?", session.environment));
     }
 }
 

@@ -53,8 +53,7 @@ pub(crate) fn run(global: &Global) -> Result<(), Failure> {
     let options = Options { environment: Some(session.environment.clone()), ..Options::default() };
     let report = roll_forward(session.cloud(), &options, &mut Quiet)?;
     match report.end {
-        End::Unfinished { troubles } => Err(Failure::new(Code::NotReachable, "not everything could be deleted yet")
-            .details(troubles.iter().map(|(place, why)| format!("{}: {why}", place.server)).collect())
+        End::Unfinished { troubles } => Err(Failure::unfinished("not everything could be deleted yet", &troubles)
             .world("That it is to be deleted is recorded.")
             .hint(format!("`jecloud fwd{}` goes on with it.", session.environment_flag()))),
         _ => {

@@ -24,9 +24,7 @@ pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
     let state = session.state()?;
     let mut found = state.as_ref().map(|state| servers(&session, state)).unwrap_or_default();
     if let (Some(machines), Some(state)) = (session.ec2(), &state) {
-        let findings = machines?
-            .doctor(state)
-            .map_err(|error| Failure::new(Code::NotReachable, error.to_line()).hint(error.hint()))?;
+        let findings = machines?.doctor(state).map_err(|error| Failure::from_machine(Code::NotReachable, &error))?;
         found.extend(findings.iter().map(of_ec2));
     }
     if json {

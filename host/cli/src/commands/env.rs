@@ -7,10 +7,9 @@ use jecloud_cloud::Sources;
 use jecloud_model::cloud::Change;
 use jecloud_model::config;
 use jecloud_model::release::Release;
-use jecloud_model::time::Timestamp;
 
 use crate::args::{EnvAction, Global};
-use crate::compose::person;
+use crate::compose::anew;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::{Progress, Table, print, print_json, say};
@@ -98,13 +97,7 @@ fn apply(session: &Session, project: &Project, of_file: &BTreeMap<String, String
     };
     let mut env = of_file.clone();
     env.extend(environment.env.clone());
-    let release = Release {
-        env,
-        repeats: None,
-        created: Timestamp::from_system(std::time::SystemTime::now()),
-        created_by: person(),
-        ..serving.release.clone()
-    };
+    let release = Release { env, ..anew(&serving.release) };
     let flag = session.environment_flag();
     interrupt::watch(format!(
         "Interrupted: the deployment goes on without you. `jecloud status{flag}` shows how far it is."

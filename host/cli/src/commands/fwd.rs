@@ -3,7 +3,7 @@
 use jecloud_cloud::{End, Options, roll_forward};
 
 use crate::args::Global;
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
 use crate::follow::Watcher;
 use crate::output::{Progress, print, print_json};
 use crate::project::Project;
@@ -19,8 +19,7 @@ pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
     let mut watcher = Watcher::new(&session, &mut progress, wanted.unwrap_or_default());
     let report = roll_forward(session.cloud(), &options, &mut watcher)?;
     match report.end {
-        End::Unfinished { troubles } => Err(Failure::new(Code::NotReachable, "not everything could be finished")
-            .details(troubles.iter().map(|(place, why)| format!("{}: {why}", place.server)).collect())
+        End::Unfinished { troubles } => Err(Failure::unfinished("not everything could be finished", &troubles)
             .world(session.world_in_words())
             .hint("Type it again later: nothing is lost.")),
         _ if json => {

@@ -84,10 +84,9 @@ fn refused(error: &MachineError) -> Failure {
     let code = match error {
         // It says which names there are.
         MachineError::Refused { hint, .. } if !hint.is_empty() => Code::Usage,
-        MachineError::Refused { .. } => Code::Failed,
-        _ => Code::NotReachable,
+        _ => Code::of(error),
     };
-    Failure::new(code, error.to_line()).hint(error.hint())
+    Failure::from_machine(code, error)
 }
 
 fn now() -> Timestamp {

@@ -95,7 +95,7 @@ fn ask(session: &Session, request: &PlanRequest) -> Result<DeployPlan, Failure> 
     let text = serde_json::to_vec(request).unwrap_or_default();
     jecloud_cloud::Server::new(&**machine, &name.to_string())
         .ask(&["plan"], Some(&text), TIMEOUT)
-        .map_err(|error| Failure::new(Code::NotReachable, error.to_line()).hint(error.hint()))
+        .map_err(|error| Failure::from_machine(Code::NotReachable, &error))
 }
 
 fn render(plan: &DeployPlan) -> String {

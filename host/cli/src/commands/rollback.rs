@@ -6,10 +6,9 @@ use jecloud_cloud::Sources;
 use jecloud_model::cloud::ReleaseOutcome;
 use jecloud_model::ids::ReleaseNumber;
 use jecloud_model::release::Release;
-use jecloud_model::time::Timestamp;
 
 use crate::args::Global;
-use crate::compose::person;
+use crate::compose::anew;
 use crate::failure::{Code, Failure};
 use crate::interrupt;
 use crate::output::{Progress, bold, say};
@@ -44,12 +43,7 @@ pub(crate) fn run(global: &Global, release: Option<ReleaseNumber>, json: bool) -
     interrupt::watch(format!(
         "Interrupted: the rollback goes on without you. `jecloud status{flag}` shows how far it is, `jecloud fwd{flag}` follows it."
     ));
-    let again = Release {
-        repeats: Some(target.release.number),
-        created: Timestamp::from_system(std::time::SystemTime::now()),
-        created_by: person(),
-        ..target.release.clone()
-    };
+    let again = Release { repeats: Some(target.release.number), ..anew(&target.release) };
     let mut progress = Progress::new(json);
     let scale = environment.scale.clone();
     let recorded = super::deploy::record(&session, known.as_ref(), again, scale, Sources::default(), &mut progress)?;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use jecloud_cloud::{Interactive, MachineError};
+use jecloud_cloud::Interactive;
 
 use crate::args::Global;
 use crate::failure::{Code, Failure};
@@ -35,9 +35,6 @@ pub(crate) fn interact(
         Failure::usage(format!("there is no server {wanted}, or it cannot be reached"))
             .hint(format!("There are: {}.", known()))
     })?;
-    let status = machine.interact(what).map_err(|error| {
-        let code = if matches!(error, MachineError::Refused { .. }) { Code::Failed } else { Code::NotReachable };
-        Failure::new(code, error.to_line()).hint(error.hint())
-    })?;
+    let status = machine.interact(what).map_err(|error| Failure::from_machine(Code::of(&error), &error))?;
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)))
 }

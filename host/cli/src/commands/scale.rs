@@ -8,11 +8,10 @@ use jecloud_model::cloud::{Change, EnvironmentState, Scaled};
 use jecloud_model::config::Provider;
 use jecloud_model::ids::{ProcessName, ServerGroup};
 use jecloud_model::release::Release;
-use jecloud_model::time::Timestamp;
 
 use crate::args::Global;
-use crate::compose::person;
-use crate::failure::{Code, Failure};
+use crate::compose::anew;
+use crate::failure::Failure;
 use crate::follow::Watcher;
 use crate::output::{Progress, plural, print, print_json};
 use crate::project::Project;
@@ -98,8 +97,7 @@ fn servers(session: &Session, progress: &mut Progress) -> Result<(), Failure> {
     let report = roll_forward(session.cloud(), &options, &mut Watcher::new(session, progress, wanted))?;
     match report.end {
         End::Unfinished { troubles } => {
-            Err(Failure::new(Code::NotReachable, "not all servers are as they should be yet")
-                .details(troubles.iter().map(|(place, why)| format!("{}: {why}", place.server)).collect())
+            Err(Failure::unfinished("not all servers are as they should be yet", &troubles)
                 .world("The wish is recorded.")
                 .hint(format!("`jecloud fwd{}` goes on with it.", session.environment_flag())))
         }
@@ -122,13 +120,7 @@ fn processes(
     for (name, count) in &scaled.processes {
         processes.entry(name.clone()).or_default().count = Some(*count);
     }
-    let release = Release {
-        processes,
-        repeats: None,
-        created: Timestamp::from_system(std::time::SystemTime::now()),
-        created_by: person(),
-        ..serving.release.clone()
-    };
+    let release = Release { processes, ..anew(&serving.release) };
     let known = session.state()?;
     let scale = known
         .as_ref()

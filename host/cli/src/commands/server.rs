@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use jecloud_cloud::{Found, Options, roll_forward};
 use jecloud_disk::log::{KEEP, MAX_BYTES, RotatingLog};
-use jecloud_launch::Ended;
 use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::release::Release;
@@ -99,7 +98,7 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
             let launch = jecloud_server::one_off(&server, &Place::new(&server.root, &app, &environment), &command)?;
             let ended =
                 jecloud_launch::interactive(launch).map_err(|error| Failure::usage(jecloud_server::chain(&error)))?;
-            return Ok(exit_code(ended));
+            return Ok(ExitCode::from(u8::try_from(ended.code()).unwrap_or(1)));
         }
         ServerAction::Pins { app, environment, release } => {
             print_json_line(&api::pins(&Place::new(&root, &app, &environment), release)?);
@@ -110,16 +109,6 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// As a shell would have it.
-fn exit_code(ended: Ended) -> ExitCode {
-    let code = match ended {
-        Ended::Exit(status) => status,
-        Ended::Signal(signal) => 128 + signal,
-        Ended::TimedOut | Ended::Cancelled => 1,
-    };
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
 /// A JSON document on standard input.

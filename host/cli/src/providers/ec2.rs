@@ -21,9 +21,6 @@ use crate::project::Project;
 /// The key pair of an app, an object of its own: never in the state.
 const KEY_PAIR: &str = "ssh-key";
 
-/// Under which the host key of a server is recorded.
-const HOST_KEY: &str = "host_key";
-
 /// The port of SSH.
 const SSH: u16 = 22;
 
@@ -171,16 +168,9 @@ impl Ssh {
     }
 }
 
-/// The host key that was recorded.
-fn pinned(running: &Running<'_>) -> Result<Option<HostKey>, MachineError> {
-    let Some(recorded) = running.connection.get(HOST_KEY) else { return Ok(None) };
-    let key = recorded.as_str().unwrap_or_default().parse::<HostKey>();
-    key.map(Some).map_err(|error| error.into_machine(&running.place.server.to_string()))
-}
-
 impl Connect for Ssh {
     fn set_up(&self, running: &Running<'_>) -> Result<Option<Details>, MachineError> {
-        let rule = match pinned(running)? {
+        let rule = match HostKey::recorded(running.place, running.connection)? {
             Some(key) => HostKeyRule::Pinned(key),
             None => announced(running).map_or(HostKeyRule::FirstContact, HostKeyRule::Announced),
         };
@@ -198,13 +188,14 @@ impl Connect for Ssh {
         };
         let host_key = session.host_key().clone();
         let machine = self.remote(running, &host_key).with_session(session);
-        machine.install(&self.setup.binaries, &mut |_| {})?;
-        machine.init(&self.setup.listen)?;
-        Ok(Some(Details::from_iter([(HOST_KEY.to_owned(), host_key.to_string().into())])))
+        machine.set_up(&self.setup.binaries, &self.setup.listen)?;
+        let mut details = Details::new();
+        host_key.record(&mut details);
+        Ok(Some(details))
     }
 
     fn machine(&self, running: &Running<'_>) -> Result<Option<Arc<dyn Machine>>, MachineError> {
-        let Some(host_key) = pinned(running)? else { return Ok(None) };
+        let Some(host_key) = HostKey::recorded(running.place, running.connection)? else { return Ok(None) };
         let machine = self.remote(running, &host_key);
         Ok(machine.is_initialised()?.then(|| Arc::new(machine) as Arc<dyn Machine>))
     }

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use jecloud_cloud::{DirectoryStore, Machines, ObjectStore};
+use jecloud_cloud::{DirectoryStore, LocalMachines, Machines, ObjectStore};
 use jecloud_ec2::Ec2Machines;
 use jecloud_model::config::{EnvironmentConfig, Provider, Store};
 use jecloud_model::ids::{EnvironmentName, ServerGroup};
 use jecloud_s3::{S3Options, S3Store};
 
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::output::plural;
 use crate::project::{Project, config_failure};
@@ -35,17 +35,19 @@ pub(crate) fn store(wished: &EnvironmentConfig, home: &Home) -> Result<Arc<dyn O
     Ok(Arc::new(store))
 }
 
-/// Those who make and find servers elsewhere.
-pub(crate) enum Elsewhere {
+/// Those who make and find servers.
+pub(crate) enum Servers {
+    /// This machine is the only one.
+    Local(LocalMachines),
     /// They are there already.
     Ssh(Box<jecloud_remote::SshMachines>),
     /// They are made on EC2.
     Ec2(Box<ec2::Lazy>),
 }
 
-impl Elsewhere {
-    /// For an environment of a project.
-    pub(crate) fn of(
+impl Servers {
+    /// For an environment of a project with servers elsewhere.
+    pub(crate) fn elsewhere(
         project: &Project,
         environment: &EnvironmentName,
         home: &Home,
@@ -60,19 +62,18 @@ impl Elsewhere {
     /// For the cloud crate.
     pub(crate) fn machines(&self) -> &dyn Machines {
         match self {
+            Self::Local(machines) => machines,
             Self::Ssh(machines) => &**machines,
             Self::Ec2(machines) => &**machines,
         }
     }
 
-    /// Those of EC2, connected.
+    /// Those of EC2, connected; none where servers come from somewhere else.
     pub(crate) fn ec2(&self) -> Option<Result<&Ec2Machines, Failure>> {
         match self {
-            Self::Ssh(_) => None,
+            Self::Local(_) | Self::Ssh(_) => None,
             Self::Ec2(machines) => {
-                Some(machines.get().map_err(|error| {
-                    Failure::new(crate::failure::Code::NotReachable, error.to_line()).hint(error.hint())
-                }))
+                Some(machines.get().map_err(|error| Failure::from_machine(Code::NotReachable, &error)))
             }
         }
     }
