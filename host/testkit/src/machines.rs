@@ -80,6 +80,20 @@ impl Machines {
         format!("{}-{number}", self.name)
     }
 
+    /// The end of a machine's link that is ours.
+    fn outside(&self, number: usize) -> String {
+        format!("{}p{number}", self.name)
+    }
+
+    /// Removes a machine's link and its namespace, where there are any: ours, or what a run that was killed has left.
+    ///
+    /// The name of the network is claimed by its bridge, so that nobody else has them. A namespace that is deleted ends
+    /// some time later, and its link with it: whoever wants the name again right away must have removed the link.
+    fn remove_link(&self, number: usize) {
+        runs("ip", &["link", "delete", &self.outside(number)]);
+        runs("ip", &["netns", "delete", &self.namespace(number)]);
+    }
+
     /// Lets in whoever has this key, too: a line of `authorized_keys`.
     pub fn allow(&self, public_line: &str) {
         let path = self.key().with_extension("pub");
@@ -98,7 +112,8 @@ impl Machines {
     pub fn start_at(&mut self, address: &str) {
         let number = self.machines.len() + 2;
         let namespace = self.namespace(number);
-        let (inside, outside) = (format!("eth{number}"), format!("{}p{number}", self.name));
+        let (inside, outside) = (format!("eth{number}"), self.outside(number));
+        self.remove_link(number);
         must("ip", &["netns", "add", &namespace]);
         must("ip", &["link", "add", &outside, "type", "veth", "peer", "name", &inside, "netns", &namespace]);
         must("ip", &["link", "set", &outside, "master", &self.name, "up"]);
@@ -148,7 +163,7 @@ impl Machines {
             let _ = machine.wait();
         }
         for number in 2..self.machines.len() + 2 {
-            runs("ip", &["netns", "delete", &self.namespace(number)]);
+            self.remove_link(number);
         }
         runs("ip", &["link", "delete", &self.name]);
     }
