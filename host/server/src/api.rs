@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::now;
 use crate::error::ServerError;
 use crate::place::Place;
+use crate::process_manager::process_manager;
 use crate::server::{self, APP_USER, Server, ServerDocument};
 use crate::tables;
 
@@ -101,13 +102,15 @@ pub struct EnvironmentStatus {
     pub processes: Option<Vec<ProcessStatus>>,
 }
 
-/// Answers for all apps and environments, or for some.
+/// Answers for all apps and environments, or for some. Starts nothing.
 pub fn status(
     root: &ServerRoot,
+    exe: &Path,
     app: Option<&AppName>,
     environment: Option<&EnvironmentName>,
 ) -> Result<ServerStatus, ServerError> {
-    let processes = jecloud_supervisor::client::status(root, Instant::now() + Duration::from_secs(5)).ok();
+    let manager = process_manager(root, exe);
+    let processes = manager.statuses().ok();
     let mut environments = Vec::new();
     for place in Place::all(root)? {
         if app.is_some_and(|app| *app != place.app)
@@ -130,7 +133,7 @@ pub fn status(
             document,
         });
     }
-    Ok(ServerStatus { environments, addresses: jecloud_supervisor::addresses(root) })
+    Ok(ServerStatus { environments, addresses: manager.addresses() })
 }
 
 /// The question of which objects are missing.
@@ -341,7 +344,7 @@ pub fn revive(server: &Server) -> Result<(), ServerError> {
         let table: Option<jecloud_model::processes::ProcessTable> =
             durable::read_json(&place.root.process_table()).unwrap_or_default();
         if table.is_some_and(|table| !table.processes.is_empty()) {
-            tables::reconcile(server)?;
+            server.processes.reconcile()?;
             return Ok(());
         }
     }

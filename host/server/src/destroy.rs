@@ -46,7 +46,7 @@ pub fn destroy(server: &Server, place: &Place) -> Result<(), ServerError> {
         tables::write_processes(server, place, &nothing)?;
         let deadline = Instant::now() + STOP_DEADLINE;
         loop {
-            let statuses = tables::statuses(server)?;
+            let statuses = server.processes.statuses()?;
             let left = statuses.iter().any(|status| status.app == place.app && status.environment == place.environment);
             if !left {
                 break;

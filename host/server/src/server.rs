@@ -10,6 +10,7 @@ use jecloud_sandbox::Sandbox;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ServerError;
+use crate::process_manager::{ProcessManager, process_manager};
 
 /// The user as whom apps run where JeCloud is root.
 pub const APP_USER: &str = "jecloud-app";
@@ -59,13 +60,16 @@ pub struct Server {
     pub sandbox: Sandbox,
     /// The app's user; none where JeCloud is not root.
     pub app_user: Option<User>,
+    /// Who runs the processes.
+    pub processes: Box<dyn ProcessManager>,
 }
 
 impl Server {
     /// Opens the server below `root`, which [`crate::init`] has made.
     pub fn open(root: ServerRoot, exe: PathBuf, sandbox: Sandbox) -> Result<Self, ServerError> {
         let app_user = document(&root)?.app_user(&root)?;
-        Ok(Self { root, exe, sandbox, app_user })
+        let processes = process_manager(&root, &exe);
+        Ok(Self { root, exe, sandbox, app_user, processes })
     }
 
     /// Whether the directory was made by `init`.

@@ -3,36 +3,19 @@
 use std::time::{Duration, Instant};
 
 use jecloud_disk::durable;
-use jecloud_model::processes::{ProcessStatus, ProcessTable};
+use jecloud_model::processes::ProcessTable;
 use jecloud_model::routes::RouteTable;
 
 use crate::error::ServerError;
 use crate::place::Place;
 use crate::server::Server;
 
-/// How long the process manager may take to answer. It begins steps and does not wait for their ends.
-const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(20);
-
 /// Writes `processes.json` and has the process manager act on it; starts that where it does not run.
 pub(crate) fn write_processes(server: &Server, place: &Place, table: &ProcessTable) -> Result<(), ServerError> {
     durable::create_dirs(&place.root.logs(), 0o755)?;
     durable::write_json(&place.root.process_table(), table, 0o600)?;
-    reconcile(server)?;
+    server.processes.reconcile()?;
     Ok(())
-}
-
-/// Has the process manager look at all tables; starts it where it does not run.
-pub(crate) fn reconcile(server: &Server) -> Result<Vec<ProcessStatus>, ServerError> {
-    jecloud_supervisor::ensure_running(&server.root, &server.exe)
-        .map_err(|error| ServerError::Supervisor(Box::new(error)))?;
-    jecloud_supervisor::client::reconcile(&server.root, Instant::now() + SUPERVISOR_DEADLINE)
-        .map_err(|error| ServerError::Supervisor(Box::new(error)))
-}
-
-/// What the process manager says about all processes.
-pub(crate) fn statuses(server: &Server) -> Result<Vec<ProcessStatus>, ServerError> {
-    jecloud_supervisor::client::status(&server.root, Instant::now() + SUPERVISOR_DEADLINE)
-        .map_err(|error| ServerError::Supervisor(Box::new(error)))
 }
 
 /// Writes `routes.json`. The front that runs uses it when it is told; one that starts later reads it then.
@@ -49,7 +32,7 @@ pub(crate) fn reload_front(server: &Server, deadline: Instant) -> Result<(), Ser
             Err(error) if Instant::now() >= deadline => return Err(ServerError::Supervisor(Box::new(error))),
             // It is being started: the process manager keeps it running.
             Err(_) => {
-                reconcile(server)?;
+                server.processes.reconcile()?;
                 pause();
             }
         }

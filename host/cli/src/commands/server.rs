@@ -16,7 +16,7 @@ use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
-use jecloud_server::{LogWish, Place, Server, ServerError, api, destroy, rollforward};
+use jecloud_server::{LogWish, Place, Server, ServerError, api, destroy, process_manager, rollforward};
 use serde::de::DeserializeOwned;
 
 use crate::args::{Cli, ServerAction};
@@ -42,7 +42,7 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
             print_json_line(&api::init(&root, &session::executable()?, listen)?);
         }
         ServerAction::Status { app, environment } => {
-            print_json_line(&api::status(&root, app.as_ref(), environment.as_ref())?);
+            print_json_line(&api::status(&root, &session::executable()?, app.as_ref(), environment.as_ref())?);
         }
         ServerAction::Want => print_json_line(&api::missing(&root, input()?)?),
         ServerAction::PutArchive { app, environment, version, file } => {
@@ -104,7 +104,8 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
             print_json_line(&api::pins(&Place::new(&root, &app, &environment), release)?);
         }
         ServerAction::Shutdown => {
-            jecloud_supervisor::client::shutdown(&root, Instant::now() + SHUTDOWN_DEADLINE)
+            process_manager(&root, &session::executable()?)
+                .shutdown(Instant::now() + SHUTDOWN_DEADLINE)
                 .map_err(|error| Failure::from_error(Code::Failed, "the process manager cannot be ended", &error))?;
         }
     }

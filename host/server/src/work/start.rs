@@ -34,7 +34,7 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     let mut waiting: Vec<&ProcessSpec> = prepared.processes.iter().collect();
     let mut listening_since: BTreeMap<&InstanceId, Instant> = BTreeMap::new();
     loop {
-        let statuses = tables::reconcile(work.server)?;
+        let statuses = work.server.processes.reconcile()?;
         let mut still = Vec::new();
         for spec in waiting {
             let status = statuses.iter().find(|status| {
