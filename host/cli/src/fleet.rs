@@ -50,7 +50,7 @@ pub(crate) fn members(session: &Session, name: &EnvironmentName, environment: &E
             Found::Present(machine) => Ok(machine),
             Found::Absent => Err("it was not set up yet".to_owned()),
             Found::Gone => Err("it does not exist any more".to_owned()),
-            Found::Unknown(error) => Err(error.to_line()),
+            Found::Unknown(error) => Err(error.to_advice()),
         };
         Member { place, machine }
     };
@@ -87,7 +87,7 @@ pub(crate) fn reports(session: &Session, state: &CloudState, name: &EnvironmentN
     let members = members(session, name, environment);
     at_once(members, |Member { place, machine }| Report {
         host: machine.as_ref().ok().and_then(|machine| machine.host()),
-        status: machine.and_then(|machine| ask(session, &place, &*machine).map_err(|error| error.to_line())),
+        status: machine.and_then(|machine| ask(session, &place, &*machine).map_err(|error| error.to_advice())),
         server: (!is_local).then_some(place.server),
     })
 }

@@ -181,6 +181,12 @@ impl MachineError {
         }
     }
 
+    /// The message with all its causes and what the person can do, in one line.
+    pub fn to_advice(&self) -> String {
+        let (line, hint) = (self.to_line(), self.hint());
+        if hint.is_empty() { line } else { format!("{line}. {hint}") }
+    }
+
     /// The message with all its causes, in one line.
     pub fn to_line(&self) -> String {
         let mut line = self.to_string();

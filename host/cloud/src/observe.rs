@@ -21,7 +21,7 @@ pub(crate) const AT_ONCE: usize = 32;
 pub(crate) struct Sighting {
     pub(crate) servers: BTreeMap<EnvironmentName, BTreeMap<jecloud_model::cloud::ServerName, SeenServer>>,
     pub(crate) machines: BTreeMap<Place, Arc<dyn Machine>>,
-    /// Why of some nothing could be seen.
+    /// Why of some nothing could be seen, and what the person can do.
     pub(crate) unreachable: BTreeMap<Place, String>,
 }
 
@@ -84,10 +84,10 @@ fn server(
     match machines.find(place, record) {
         Found::Absent => Look { seen: SeenServer::Absent, machine: None, why: None },
         Found::Gone => Look { seen: SeenServer::Gone, machine: None, why: None },
-        Found::Unknown(error) => Look::unknown(error.to_line()),
+        Found::Unknown(error) => Look::unknown(error.to_advice()),
         Found::Present(machine) => match ask(&*machine, app, place, environment) {
             Ok(seen) => Look { seen: SeenServer::Present(Box::new(seen)), machine: Some(machine), why: None },
-            Err(error) => Look { machine: Some(machine), ..Look::unknown(error.to_line()) },
+            Err(error) => Look { machine: Some(machine), ..Look::unknown(error.to_advice()) },
         },
     }
 }

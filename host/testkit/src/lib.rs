@@ -22,11 +22,15 @@ mod http;
 mod machines;
 mod moto;
 mod normalise;
+#[cfg(feature = "s3")]
+mod playground;
 mod processes;
 mod project;
 #[cfg(feature = "s3")]
 pub mod s3;
 mod sshd;
+#[cfg(feature = "s3")]
+mod test_cloud;
 mod world;
 
 pub use cable::Cable;
@@ -36,8 +40,12 @@ pub use http::{Response, get, request};
 pub use machines::Machines;
 pub use moto::Moto;
 pub use normalise::normalise;
-pub use processes::{is_alive, kill, parent_of, pids_that_mention};
+#[cfg(feature = "s3")]
+pub use playground::Playground;
+pub use processes::{is_alive, kill, parent_of, pids_that_mention, send};
 pub use project::Project;
 pub use rustix::process::Signal;
 pub use sshd::Sshd;
+#[cfg(feature = "s3")]
+pub use test_cloud::{REGION, TestCloud, TestInstance};
 pub use world::World;

@@ -67,6 +67,32 @@ impl Machines {
         Some(network)
     }
 
+    /// What the names of its interfaces and namespaces begin with.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its files lie.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Removes the links and namespaces of a network whose owner was killed. Its processes ended with it.
+    pub fn remove_left_over(name: &str) {
+        let namespaces = Command::new("ip").args(["netns", "list"]).stdin(Stdio::null()).output();
+        let namespaces = namespaces.map(|output| output.stdout).unwrap_or_default();
+        // `jcb0-2 (id: 3)`
+        for line in String::from_utf8_lossy(&namespaces).lines() {
+            let namespace = line.split_whitespace().next().unwrap_or_default();
+            let Some((owner, number)) = namespace.rsplit_once('-') else { continue };
+            if owner == name {
+                runs("ip", &["link", "delete", &format!("{name}p{number}")]);
+                runs("ip", &["netns", "delete", namespace]);
+            }
+        }
+        runs("ip", &["link", "delete", name]);
+    }
+
     /// The private key that opens all of them, for root.
     pub fn key(&self) -> PathBuf {
         self.directory.path().join("key")
@@ -108,8 +134,10 @@ impl Machines {
         address
     }
 
-    /// Starts one more machine at an address that may be any.
-    pub fn start_at(&mut self, address: &str) {
+    /// Starts one more machine at an address that may be any, and returns its process.
+    ///
+    /// It ends at the latest with the thread that starts it, however that ends.
+    pub fn start_at(&mut self, address: &str) -> u32 {
         let number = self.machines.len() + 2;
         let namespace = self.namespace(number);
         let (inside, outside) = (format!("eth{number}"), self.outside(number));
@@ -129,8 +157,22 @@ impl Machines {
         let host_key = self.directory.path().join(format!("host-key-{number}"));
         keygen(&host_key, "");
         let log = std::fs::File::create(self.directory.path().join(format!("log-{number}"))).expect("a log");
-        let child = Command::new("ip")
-            .args(["netns", "exec", &namespace, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--"])
+        let child = Command::new("setpriv")
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "--",
+                "ip",
+                "netns",
+                "exec",
+                &namespace,
+                "unshare",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--",
+            ])
             .args(["sh", "-c", BOOT, "boot"])
             .arg(&machine)
             .args(["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-o", "UsePAM=no", "-o", "StrictModes=no"])
@@ -144,8 +186,10 @@ impl Machines {
             .stderr(log)
             .spawn()
             .expect("a machine");
+        let process = child.id();
         self.machines.push((address.to_owned(), child));
         answers((address, 22), START);
+        process
     }
 
     /// Ends a machine as a power cut does. What it wrote is gone.

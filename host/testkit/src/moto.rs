@@ -39,7 +39,7 @@ pub struct Moto {
     port: u16,
     process: Child,
     complained: mpsc::Receiver<Vec<u8>>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// So much of what it said is shown when a test failed.
@@ -95,12 +95,22 @@ impl Moto {
             let words: Vec<u8> = complained.iter().flatten().collect();
             panic!("moto does not start: {}", String::from_utf8_lossy(&words))
         });
-        Self { port, process, complained, _directory: directory }
+        Self { port, process, complained, directory }
     }
 
     /// `http://127.0.0.1:PORT`
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Where its files lie.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 }
 

@@ -99,6 +99,11 @@ impl S3Server {
         self.inside().calls.clone()
     }
 
+    /// The names of all buckets.
+    pub fn bucket_names(&self) -> Vec<String> {
+        self.inside().buckets.keys().cloned().collect()
+    }
+
     /// A bucket; none where there is none.
     pub fn bucket(&self, name: &str) -> Option<S3Bucket> {
         self.inside().buckets.get(name).map(Bucket::describe)

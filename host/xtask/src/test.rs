@@ -1,7 +1,7 @@
 //! `cargo xtask test`: installs what the tests need, then runs everything that must hold before a change is merged.
 
-mod moto;
-mod programs;
+pub(crate) mod moto;
+pub(crate) mod programs;
 mod summary;
 
 use std::io::{Read, Write as _};
