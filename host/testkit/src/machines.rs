@@ -139,6 +139,10 @@ impl Machines {
     /// It ends at the latest with the thread that starts it, however that ends.
     pub fn start_at(&mut self, address: &str) -> u32 {
         let number = self.machines.len() + 2;
+        // One that was killed still has the address.
+        let before: Vec<usize> =
+            (2..).zip(&self.machines).filter(|(_, one)| one.0 == address).map(|(n, _)| n).collect();
+        before.into_iter().for_each(|number| self.remove_link(number));
         let namespace = self.namespace(number);
         let (inside, outside) = (format!("eth{number}"), self.outside(number));
         self.remove_link(number);
@@ -194,7 +198,7 @@ impl Machines {
 
     /// Ends a machine as a power cut does. What it wrote is gone.
     pub fn kill(&mut self, address: &str) {
-        let (_, machine) = self.machines.iter_mut().find(|(known, _)| known == address).expect("one of our addresses");
+        let (_, machine) = self.machines.iter_mut().rfind(|(known, _)| known == address).expect("one of our addresses");
         let _ = machine.kill();
         let _ = machine.wait();
     }

@@ -114,6 +114,20 @@ impl S3Server {
         self.inside().buckets.get(bucket).map(|bucket| bucket.contents(key)).unwrap_or_default()
     }
 
+    /// Puts something there as somebody does who has a browser; without contents, deletes it.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such bucket.
+    pub fn write_by_hand(&self, bucket: &str, key: &str, contents: Option<&str>) {
+        let mut inside = self.inside();
+        let bucket = inside.buckets.get_mut(bucket).expect("a bucket");
+        match contents {
+            Some(contents) => drop(bucket.put(key, Bytes::copy_from_slice(contents.as_bytes()), None)),
+            None => bucket.delete(key),
+        }
+    }
+
     /// Makes a bucket that belongs to somebody else.
     pub fn make_bucket_of_another(&self, name: &str) {
         self.inside().buckets.insert(name.to_owned(), Bucket::new(OTHER_ACCOUNT, ""));

@@ -74,7 +74,7 @@ fn is_gone(place: &Path, record: &Value, machines: &str) {
 /// Served, scaled, destroyed; started twice it is one; and taken down nothing is left of it, also where it was killed
 /// with a machine running.
 ///
-/// Fails where the network is not recorded, or where machines do not end with whoever started them.
+/// Fails without the network in what is removed of one that was killed, and without the wait for one that is told to end.
 #[test]
 fn what_is_printed_is_typed_and_nothing_is_left() {
     if !rustix::process::geteuid().is_root() {
