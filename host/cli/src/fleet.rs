@@ -44,9 +44,12 @@ pub(crate) struct Answer {
 /// The servers of an environment, in the order of their names.
 pub(crate) fn members(session: &Session, name: &EnvironmentName, environment: &EnvironmentState) -> Vec<Member> {
     let machines = session.cloud().machines;
-    let look = |(server, record)| {
-        let place = Place { environment: name.clone(), server: ServerName::clone(server) };
-        let machine = match machines.find(&place, record) {
+    let places: Vec<Place> =
+        environment.servers.keys().map(|server| Place { environment: name.clone(), server: server.clone() }).collect();
+    let asked: Vec<_> = places.iter().zip(environment.servers.values()).collect();
+    let found = machines.find_all(&asked);
+    let member = |(place, found)| {
+        let machine = match found {
             Found::Present(machine) => Ok(machine),
             Found::Absent => Err("it was not set up yet".to_owned()),
             Found::Gone => Err("it does not exist any more".to_owned()),
@@ -54,7 +57,7 @@ pub(crate) fn members(session: &Session, name: &EnvironmentName, environment: &E
         };
         Member { place, machine }
     };
-    at_once(environment.servers.iter().collect(), look)
+    places.into_iter().zip(found).map(member).collect()
 }
 
 /// The servers of the environment that is meant that can be reached; an error where there is none.

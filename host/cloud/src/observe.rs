@@ -9,12 +9,9 @@ use jecloud_model::ids::{AppName, EnvironmentName};
 use jecloud_model::time::Timestamp;
 
 use crate::keys::{HOOKS, VERSIONS, hook_of, version_of};
-use crate::machines::{Found, Machine, MachineError, Machines};
+use crate::machines::{Found, Machine, MachineError, Machines, at_once};
 use crate::object_store::{ObjectStore, StoreError};
 use crate::protocol::{Server, Wants};
-
-/// So many servers are asked, or worked on, at the same time.
-pub(crate) const AT_ONCE: usize = 32;
 
 /// Servers, as far as they could be seen.
 #[derive(Default)]
@@ -36,27 +33,19 @@ pub(crate) fn servers(machines: &dyn Machines, state: &CloudState, only: Option<
             asked.push((place, record, environment));
         }
     }
-    for group in asked.chunks(AT_ONCE) {
-        let look = |(place, record, environment): &(Place, &ServerRecord, &EnvironmentState)| {
-            server(machines, &state.app, place, record, environment)
-        };
-        let seen: Vec<Look> = match group {
-            [one] => vec![look(one)],
-            _ => std::thread::scope(|scope| {
-                let threads: Vec<_> = group.iter().map(|one| scope.spawn(move || look(one))).collect();
-                threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Look::unknown("a bug"))).collect()
-            }),
-        };
-        for ((place, ..), look) in group.iter().zip(seen) {
-            if let Some(servers) = sighting.servers.get_mut(&place.environment) {
-                servers.insert(place.server.clone(), look.seen);
-            }
-            if let Some(machine) = look.machine {
-                sighting.machines.insert(place.clone(), machine);
-            }
-            if let Some(why) = look.why {
-                sighting.unreachable.insert(place.clone(), why);
-            }
+    let places: Vec<(&Place, &ServerRecord)> = asked.iter().map(|(place, record, _)| (place, *record)).collect();
+    let found: Vec<_> = asked.iter().zip(machines.find_all(&places)).collect();
+    let looks = at_once(&found, |((place, _, environment), found)| server(found, &state.app, place, environment));
+    for ((place, ..), look) in asked.iter().zip(looks) {
+        let look = look.unwrap_or_else(|| Look::unknown("a bug"));
+        if let Some(servers) = sighting.servers.get_mut(&place.environment) {
+            servers.insert(place.server.clone(), look.seen);
+        }
+        if let Some(machine) = look.machine {
+            sighting.machines.insert(place.clone(), machine);
+        }
+        if let Some(why) = look.why {
+            sighting.unreachable.insert(place.clone(), why);
         }
     }
     sighting
@@ -74,20 +63,16 @@ impl Look {
     }
 }
 
-fn server(
-    machines: &dyn Machines,
-    app: &AppName,
-    place: &Place,
-    record: &ServerRecord,
-    environment: &EnvironmentState,
-) -> Look {
-    match machines.find(place, record) {
+fn server(found: &Found, app: &AppName, place: &Place, environment: &EnvironmentState) -> Look {
+    match found {
         Found::Absent => Look { seen: SeenServer::Absent, machine: None, why: None },
         Found::Gone => Look { seen: SeenServer::Gone, machine: None, why: None },
         Found::Unknown(error) => Look::unknown(error.to_advice()),
-        Found::Present(machine) => match ask(&*machine, app, place, environment) {
-            Ok(seen) => Look { seen: SeenServer::Present(Box::new(seen)), machine: Some(machine), why: None },
-            Err(error) => Look { machine: Some(machine), ..Look::unknown(error.to_advice()) },
+        Found::Present(machine) => match ask(&**machine, app, place, environment) {
+            Ok(seen) => {
+                Look { seen: SeenServer::Present(Box::new(seen)), machine: Some(Arc::clone(machine)), why: None }
+            }
+            Err(error) => Look { machine: Some(Arc::clone(machine)), ..Look::unknown(error.to_advice()) },
         },
     }
 }

@@ -15,9 +15,9 @@ use jecloud_model::cloud::{
 use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber};
 use jecloud_model::time::Timestamp;
 
-use crate::machines::{Details, MachineError, Machines};
+use crate::machines::{AT_ONCE, Details, MachineError, Machines};
 use crate::object_store::{ObjectStore, StoreError};
-use crate::observe::{self, AT_ONCE, Sighting};
+use crate::observe::{self, Sighting};
 use crate::perform::{Followed, Performed, Sources, Workplace, delete_objects, store_object};
 use crate::progress::{ObjectName, Progress, Reporter};
 use crate::protocol::Server;

@@ -144,6 +144,14 @@ impl Machines for Lazy {
         }
     }
 
+    fn find_all(&self, asked: &[(&Place, &ServerRecord)]) -> Vec<Found> {
+        match self.get() {
+            Ok(machines) => machines.find_all(asked),
+            // Each is told so.
+            Err(_) => asked.iter().map(|(place, record)| self.find(place, record)).collect(),
+        }
+    }
+
     fn remove(&self, place: &Place, record: &ServerRecord) -> Result<(), MachineError> {
         self.get()?.remove(place, record)
     }
