@@ -14,6 +14,7 @@
 
 mod authenticate;
 mod connect;
+mod console;
 mod drive;
 mod error;
 mod host_key;
@@ -32,6 +33,7 @@ mod terminal;
 mod upload;
 
 pub use connect::{Connection, Jump, Timing};
+pub use console::fingerprints_on_console;
 pub use drive::{Ended, Finished, Stream};
 pub use error::RemoteError;
 pub use host_key::{HostKey, HostKeyRule};

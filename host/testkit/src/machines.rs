@@ -67,6 +67,18 @@ impl Machines {
         Some(network)
     }
 
+    /// A network of 65 536 addresses that no other network of machines on this machine is given, for
+    /// [`Machines::start_at`]. None of them is used otherwise.
+    ///
+    /// # Panics
+    ///
+    /// Where there are more than 64 networks at the same time.
+    pub fn private_network(&self) -> String {
+        // The addresses that providers use between themselves and their customers: RFC 6598.
+        assert!(self.subnet < 64, "so many networks at the same time");
+        format!("100.{}.0.0/16", 64 + self.subnet)
+    }
+
     /// What the names of its interfaces and namespaces begin with.
     pub fn name(&self) -> &str {
         &self.name

@@ -79,7 +79,9 @@ impl TestCloud {
             "root_device_name": "/dev/xvda", "description": "Debian", "image_type": "machine", "platform": "",
             "virtualization_type": "hvm", "hypervisor": "xen",
         });
-        let (moto, store) = (Moto::start(&serde_json::json!([image])), Arc::new(S3Server::start()));
+        // The routes to machines are those of the whole machine: no two clouds may have the same addresses.
+        let moto = Moto::start_in(&machines.private_network(), &serde_json::json!([image]));
+        let store = Arc::new(S3Server::start());
         let (network, stop) = (machines.name().to_owned(), Arc::new(AtomicBool::new(false)));
         let directories = vec![machines.directory().to_owned(), moto.directory().to_owned()];
         let power = std::thread::spawn({

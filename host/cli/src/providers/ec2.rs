@@ -213,10 +213,6 @@ impl Connect for Ssh {
 /// EC2 does not have them (yet).
 fn announced(running: &Running<'_>) -> Option<Vec<String>> {
     let console = (running.console)().ok().flatten()?;
-    let fingerprints: Vec<String> = console
-        .split_whitespace()
-        .filter(|word| word.starts_with("SHA256:"))
-        .map(|word| word.trim_end_matches([',', ')', '"']).to_owned())
-        .collect();
+    let fingerprints = jecloud_remote::fingerprints_on_console(&console);
     (!fingerprints.is_empty()).then_some(fingerprints)
 }
