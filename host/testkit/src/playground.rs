@@ -76,7 +76,7 @@ impl Playground {
         let record = self.record(RECORD).context("it ended as soon as it had started")?;
         self.write_what_to_use(&record, jecloud)?;
         let at = self.directory.display();
-        let mut text = format!("The test cloud runs: an account with nothing in it. To use it, type:\n\n");
+        let mut text = "The test cloud runs: an account with nothing in it. To use it, type:\n\n".to_owned();
         let _ = write!(
             text,
             "  . {at}/{ENVIRONMENT}\n  cd {at}/{APP}\n  jecloud deploy\n  jecloud scale app=2\n  jecloud destroy\n\n\

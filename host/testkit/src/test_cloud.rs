@@ -3,7 +3,11 @@
 //! EC2 is moto, which speaks its protocol; S3 is a store in memory that does. A machine is a namespace with an SSH
 //! server at the private address of its instance: it comes when the instance runs, and goes when it does not any more.
 
-#![expect(clippy::disallowed_methods, reason = "machines come and go at a fixed pace, and a key is a file")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "machines come and go at a fixed pace, and a key is a file"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;

@@ -16,9 +16,14 @@ fn console(keys: &Path) -> Option<String> {
     }
     let script: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(SCRIPT);
     assert!(script.exists(), "{SCRIPT} is missing: `cargo xtask test -p jecloud-remote` unpacks it");
-    let mount = "mount --make-rprivate / && mount --bind \"$1\" /etc/ssh && exec sh \"$2\" '' ssh-dss";
+    // `logger` says nothing where nobody listens at /dev/log.
+    let log = keys.join("log");
+    let _listener = std::os::unix::net::UnixDatagram::bind(&log).expect("a socket");
+    let mount = "mount --make-rprivate / && mount -t tmpfs dev /mnt && touch /mnt/null && \
+                 mount --bind /dev/null /mnt/null && ln -s \"$3\" /mnt/log && mount --rbind /mnt /dev && \
+                 mount --bind \"$1\" /etc/ssh && exec sh \"$2\" '' ssh-dss";
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", mount, "sh"]).arg(keys).arg(&script).stdin(Stdio::null());
+    command.args(["--mount", "sh", "-c", mount, "sh"]).arg(keys).arg(&script).arg(&log).stdin(Stdio::null());
     let output = command.output().expect("unshare");
     let said = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
