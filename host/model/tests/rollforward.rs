@@ -271,6 +271,43 @@ fn an_undisturbed_deployment() {
     assert_eq!(world.document.current_release, Some(ReleaseNumber(2)));
 }
 
+/// What outlives releases is there before what needs it, and as long as anybody does.
+///
+/// Fails where the processes of a release begin with those that outlive releases, and where a release that has no use for
+/// one ends it under the feet of those that run.
+#[test]
+fn services_come_first_and_go_last() {
+    let ids = |world: &World| -> Vec<String> {
+        world.seen.process_table.iter().flat_map(|table| &table.processes).map(|spec| spec.id.to_string()).collect()
+    };
+    let mut world = World { front_answers: true, ..World::default() };
+    world.request(1).expect("accepted");
+    let mut seen = Vec::new();
+    while world.document.deployment.is_some() {
+        let step = world.plan().first().cloned().expect("something to do");
+        if matches!(step, Step::Work(_, DeploymentState::StartingServices | DeploymentState::Starting)) {
+            seen.push(ids(&world));
+        }
+        world.perform(&step, false);
+    }
+    assert_eq!(seen, [vec!["db.1".to_owned()], vec!["db.1".to_owned(), "web.1@1".to_owned()]]);
+
+    // The next release needs no database any more. A request in flight keeps the old one running for a while.
+    world.in_flight.insert(ReleaseNumber(1), 1);
+    world.request(2).expect("accepted");
+    while world.document.current_release != Some(ReleaseNumber(2)) {
+        let step = world.plan().first().cloned().expect("something to do");
+        world.perform(&step, false);
+        if let Some(prepared) = world.prepared.get_mut(&ReleaseNumber(2)) {
+            prepared.processes.retain(|spec| spec.id.release.is_some());
+        }
+        assert!(ids(&world).contains(&"db.1".to_owned()), "{:?}", ids(&world));
+    }
+    world.in_flight.clear();
+    world.settle();
+    assert_eq!(ids(&world), ["web.1@2"]);
+}
+
 /// Invariant 5 on a server. Fails without the comparison with `newest_release`.
 #[test]
 fn nothing_moves_backwards() {

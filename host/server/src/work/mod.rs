@@ -50,6 +50,7 @@ pub(crate) fn perform(work: &Work<'_>, state: DeploymentState) -> Result<(), Ser
         DeploymentState::ExtractingSources => extract::perform(work).map(Done::Finished),
         DeploymentState::InstallingPackages => packages::perform(work).map(Done::Finished),
         DeploymentState::Preparing => prepare::perform(work).map(Done::Finished),
+        DeploymentState::StartingServices => start::services(work).map(Done::Finished),
         DeploymentState::Starting => start::perform(work).map(Done::Finished),
         DeploymentState::Ready => Ok(Done::Finished(String::new())),
         DeploymentState::Switching => switch::perform(work).map(Done::Finished),
