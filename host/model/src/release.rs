@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::Format;
 use crate::hook::Powers;
-use crate::ids::{AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, ServiceName, VersionId};
+use crate::ids::{
+    AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, ServerGroup, ServiceName, VersionId,
+};
 use crate::time::Timestamp;
 
 /// One act of deploying. Never changes once it is recorded: the cloud state and every server hold the same one.
@@ -41,6 +43,10 @@ pub struct Release {
     /// For a rollback: the release whose content this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<ReleaseNumber>,
+    /// The release whose content this one has, where it was recorded only because what some server must know of the
+    /// others has changed: a server for which nothing has changed goes on with what it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refreshes: Option<ReleaseNumber>,
 }
 
 /// A service of a release.
@@ -54,6 +60,15 @@ pub struct ReleaseService {
     pub powers: Powers,
     /// Exact versions from jecloud.lock.
     pub pins: BTreeMap<String, String>,
+    /// The group of servers that it belongs to; none: it runs on all servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<ServerGroup>,
+    /// The variables that it gives to what runs on other servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gives: Vec<String>,
+    /// Whether its hook asks for the servers that it runs on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub peers: bool,
 }
 
 /// What the person says about a process type, over what its hook says.
@@ -65,9 +80,17 @@ pub struct ProcessWish {
     /// The path of an HTTP health check on its first port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
+    /// The group of servers that it runs on; none: where its service does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<ServerGroup>,
 }
 
 impl Release {
+    /// The release whose content this one has, but for a rollback: its own, or that which it refreshes.
+    pub fn content(&self) -> ReleaseNumber {
+        self.refreshes.unwrap_or(self.number)
+    }
+
     /// Whether deploying `other` would run the same as this release, which resolved to the exact versions `resolved`:
     /// everything counts but number, time and person. Pins of `other` may be what this one resolved to, because that is
     /// what was written into jecloud.lock.
@@ -90,16 +113,19 @@ impl Release {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn release(pins: &[(&str, &str)]) -> Release {
+    pub(crate) fn release(pins: &[(&str, &str)]) -> Release {
         let pins = pins.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect();
         let service = ReleaseService {
             hook: Digest::of(b"hook"),
             settings: serde_json::Map::new(),
             powers: Powers::default(),
             pins,
+            on: None,
+            gives: vec![],
+            peers: false,
         };
         Release {
             format: Format::default(),
@@ -115,6 +141,7 @@ mod tests {
             created: Timestamp::from_millisecond(0),
             created_by: "ada@here".to_owned(),
             repeats: None,
+            refreshes: None,
         }
     }
 
@@ -147,6 +174,12 @@ mod tests {
         assert!(!check(|other| other.version = VersionId::from_sha256([8; 32])));
         assert!(!check(|other| drop(other.env.insert("A".to_owned(), "1".to_owned()))));
         assert!(!check(|other| other.services.clear()));
+        assert!(!check(|other| other.services.values_mut().for_each(|service| service.on = "db".parse().ok())));
+        let worker: fn(&mut Release) = |other| {
+            let wish = ProcessWish { on: "jobs".parse().ok(), ..ProcessWish::default() };
+            other.processes.insert("worker".parse().expect("valid"), wish);
+        };
+        assert!(!check(worker));
         assert!(!check(|other| other.hosts.push("x.localhost".to_owned())));
         assert!(!check(|other| other.services.values_mut().for_each(|service| service.hook = Digest::of(b"other"))));
     }

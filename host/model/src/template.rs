@@ -32,6 +32,8 @@ pub enum Placeholder {
     Version,
     /// `{process}`: the instance's name, `web.1`.
     Process,
+    /// `{host}`: the address by which those who need the service reach the server.
+    Host,
 }
 
 impl Placeholder {
@@ -55,6 +57,7 @@ impl Placeholder {
             "environment" => Some(Self::Environment),
             "version" => Some(Self::Version),
             "process" => Some(Self::Process),
+            "host" => Some(Self::Host),
             _ => None,
         }
     }
@@ -80,6 +83,7 @@ impl fmt::Display for Placeholder {
             Self::Environment => f.write_str("{environment}"),
             Self::Version => f.write_str("{version}"),
             Self::Process => f.write_str("{process}"),
+            Self::Host => f.write_str("{host}"),
         }
     }
 }
@@ -107,7 +111,7 @@ pub enum TemplateError {
     /// Braces around what is no placeholder.
     #[error(
         "{place} at character {position} is not a placeholder; there are {{source}}, {{data}}, {{package:NAME}}, \
-         {{port:NAME}}, {{secret:NAME}}, {{app}}, {{environment}}, {{version}} and {{process}}; write {{{{ for a plain {{"
+         {{port:NAME}}, {{secret:NAME}}, {{app}}, {{environment}}, {{version}}, {{process}} and {{host}}; write {{{{ for a plain {{"
     )]
     Unknown {
         /// The braces and what is between them, shortened.
