@@ -26,6 +26,7 @@ pub(crate) struct Surroundings<'a> {
     /// `{data}`.
     pub data: PathBuf,
     packages: BTreeMap<String, String>,
+    host: String,
     /// Variables that the host sets, as templates: a hook may replace them.
     pub before: BTreeMap<String, String>,
     /// Variables that the person sets, as templates: they have the last word.
@@ -63,7 +64,8 @@ impl<'a> Surroundings<'a> {
         ]);
         let after = release.env.iter().map(|(name, value)| (name.clone(), escape(value))).collect();
         let source = place.root.version(&release.version);
-        Ok(Self { release, service, source, data, packages, before, after })
+        let host = place.topology(release.number)?.host().to_owned();
+        Ok(Self { release, service, source, data, packages, host, before, after })
     }
 
     /// With the values of all services, as templates without gaps.
@@ -85,6 +87,7 @@ impl<'a> Surroundings<'a> {
             packages: &self.packages,
             process: None,
             ports: BTreeMap::new(),
+            host: &self.host,
         }
     }
 

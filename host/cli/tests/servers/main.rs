@@ -10,6 +10,7 @@ mod app;
 #[path = "../load/clients.rs"]
 mod clients;
 mod elsewhere;
+mod groups;
 mod several;
 mod under_load;
 

@@ -107,7 +107,7 @@ impl<'a> Peers<'a> {
         }
         let here = release.services.iter().filter(|(_, service)| service.belongs_to(Some(group)));
         for (name, service) in here {
-            if Self::has_release_commands(recorded) && self.leader(service.on.as_ref()) == Some(server) {
+            if self.leader(service.on.as_ref()) == Some(server) {
                 topology.once.insert(name.clone());
             }
             if service.peers {

@@ -1,0 +1,117 @@
+//! Several groups of servers: what runs on which of them.
+
+use jecloud_testkit::{Machines, Project, World, get};
+
+use crate::{network, says};
+
+/// An app with a process that takes requests and one that does not. What the release command has done is counted.
+fn groups(world: &World, network: &Machines, config: &str) -> Project {
+    let settings = format!("app = \"shop\"\n[cloud]\nprovider = \"ssh\"\nkey = \"{}\"\n", network.key().display());
+    let worker = "console.log('at work'); setInterval(() => {}, 1000);\n";
+    world.project_called(
+        "shop",
+        &[
+            ("jecloud.toml", &format!("{settings}{config}")),
+            ("package.json", "{}"),
+            ("Procfile", "web: node server.js\nworker: node worker.js\nrelease: node release.js\n"),
+            ("server.js", &crate::server("one")),
+            ("worker.js", worker),
+            ("release.js", "console.log('migrated');\n"),
+        ],
+    )
+}
+
+/// Which processes run where: `app-1 web.1`.
+fn processes(project: &Project, environment: &str) -> Vec<String> {
+    let listed = project.jecloud(&["ps", "-e", environment, "--json"]).ok().json();
+    let mut all: Vec<String> = listed
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|process| process["state"] == "running")
+        .map(|process| {
+            assert!(process["server"].as_str().unwrap().starts_with(process["group"].as_str().unwrap()), "{process}");
+            let id = process["id"].as_str().unwrap();
+            format!("{} {}", process["server"].as_str().unwrap(), id.split('@').next().unwrap())
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// On which servers the release command has run for a release.
+fn migrated(project: &Project, servers: &[&str], release: u64) -> Vec<String> {
+    let script = format!("cat /var/lib/jecloud/server/shop/production/releases/{release}/events.jsonl; exit 0\n");
+    let ran = |server: &&&str| project.jecloud_reading(&script, &["ssh", server]).code(0).stdout.contains("migrated");
+    servers.iter().filter(ran).map(|server| (*server).to_owned()).collect()
+}
+
+/// The web runs on `app` and the worker on `jobs`; one group grows; the worker moves to the other group and back out;
+/// in staging everything is on one server.
+///
+/// Fails where a server runs what belongs to another group, or the release command runs on more than one of them.
+#[test]
+fn every_group_runs_its_own_part() {
+    let Some((network, hosts)) = network(4) else { return };
+    let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
+    let config = format!(
+        "[servers.app]\ncount = 1\nhosts = [\"{}\", \"{}\"]\n[servers.jobs]\nhosts = [\"{}\"]\n\
+         [processes.worker]\non = \"jobs\"\n\
+         [environments.staging]\nservers.app.hosts = [\"{}\"]\nprocesses.worker.on = \"app\"\n",
+        hosts[0], hosts[1], hosts[2], hosts[3]
+    );
+    let project = groups(&world, &network, &config);
+
+    let first = project.jecloud(&["deploy"]).ok().says("on 2 servers").says(&format!("http://{}", hosts[0]));
+    assert!(!first.stdout.contains(&hosts[2]), "nothing takes requests there: {}", first.said());
+    assert_eq!(processes(&project, "production"), ["app-1 web.1", "jobs-1 worker.1"]);
+    says(&hosts[0], "one");
+    assert_ne!(get(&format!("http://{}/", hosts[2])).map_or(0, |answer| answer.status), 200);
+    assert_eq!(migrated(&project, &["app-1", "jobs-1"], 1), ["app-1"]);
+    project.jecloud(&["ps"]).ok().says("app-1    web.1").says("jobs-1   worker.1");
+    project.jecloud(&["logs", "-p", "worker"]).ok().says("jobs-1 worker.1@1 at work");
+    project.jecloud(&["deploy"]).ok().says("nothing changed since r1");
+    project.jecloud(&["plan"]).ok().says("On each server of app:").says("On each server of jobs:");
+
+    // One group grows, and the other one is left alone.
+    let worker = project.jecloud(&["ps", "--json"]).ok().json()[1]["pid"].clone();
+    project.jecloud(&["scale", "app=2"]).ok().says("3 servers now.");
+    assert_eq!(processes(&project, "production"), ["app-1 web.1", "app-2 web.1", "jobs-1 worker.1"]);
+    assert_eq!(project.jecloud(&["ps", "--json"]).ok().json()[2]["pid"], worker, "the worker was started anew");
+    project.jecloud(&["scale", "worker=2"]).ok();
+    let both = ["app-1 web.1", "app-2 web.1", "jobs-1 worker.1", "jobs-1 worker.2"];
+    assert_eq!(processes(&project, "production"), both);
+
+    // A process that no service has is found although no server asks all services.
+    let right = project.read("jecloud.toml").expect("it is there");
+    project.write("jecloud.toml", &right.replacen("[processes.worker]", "[processes.wroker]", 1));
+    project.jecloud(&["deploy"]).code(1).says("wroker").says("still serves");
+    project.write("jecloud.toml", &right);
+
+    // The web moves to where the worker is, and the worker to where the web was.
+    project.write("jecloud.toml", &right.replacen("on = \"jobs\"", "on = \"app\"\n[processes.web]\non = \"jobs\"", 1));
+    project.write("server.js", &crate::server("two"));
+    let moved = project.jecloud(&["deploy"]).ok().says(&format!("http://{}", hosts[2]));
+    assert!(!moved.stdout.contains(&format!("{}\n", hosts[0])), "{}", moved.said());
+    let runs = ["app-1 worker.1", "app-1 worker.2", "app-2 worker.1", "app-2 worker.2", "jobs-1 web.1"];
+    jecloud_testkit::eventually(std::time::Duration::from_secs(60), "the old ones have ended", || {
+        (processes(&project, "production") == runs).then_some(())
+    });
+    says(&hosts[2], "two");
+    let release = project.jecloud(&["releases", "--json"]).ok().json()[0]["release"].as_u64().expect("a number");
+    assert_eq!(migrated(&project, &["app-1", "app-2", "jobs-1"], release), ["app-1"]);
+    // Back to what was before, with all that it needs.
+    project.jecloud(&["rollback"]).ok();
+    jecloud_testkit::eventually(std::time::Duration::from_secs(60), "the old ones have ended", || {
+        (processes(&project, "production") == both).then_some(())
+    });
+    says(&hosts[0], "one");
+
+    // Another environment has all on one server, and no server for the group that nothing runs on.
+    project.write("jecloud.toml", &right);
+    let staging = project.jecloud(&["deploy", "-e", "staging"]).ok();
+    staging.says("on 1 server").says("nothing runs on [servers.jobs], so it has no servers");
+    assert_eq!(processes(&project, "staging"), ["app-1 web.1", "app-1 worker.1"]);
+    project.jecloud(&["scale", "-e", "staging", "jobs=2"]).code(2).says("nothing runs on [servers.jobs]");
+    assert_eq!(processes(&project, "production"), both);
+}
