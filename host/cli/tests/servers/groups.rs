@@ -2,7 +2,7 @@
 
 use jecloud_testkit::{Machines, Project, World, get};
 
-use crate::{network, says};
+use crate::{board, network, says};
 
 /// An app with a process that takes requests and one that does not. What the release command has done is counted.
 fn groups(world: &World, network: &Machines, config: &str) -> Project {
@@ -41,7 +41,7 @@ fn processes(project: &Project, environment: &str) -> Vec<String> {
 
 /// On which servers the release command has run for a release.
 fn migrated(project: &Project, servers: &[&str], release: u64) -> Vec<String> {
-    let script = format!("cat /var/lib/jecloud/server/shop/production/releases/{release}/events.jsonl; exit 0\n");
+    let script = format!("cat /var/cloud/shop/production/releases/{release}/events.jsonl; exit 0\n");
     let ran = |server: &&&str| project.jecloud_reading(&script, &["ssh", server]).code(0).stdout.contains("migrated");
     servers.iter().filter(ran).map(|server| (*server).to_owned()).collect()
 }
@@ -68,7 +68,7 @@ fn every_group_runs_its_own_part() {
     says(&hosts[0], "one");
     assert_ne!(get(&format!("http://{}/", hosts[2])).map_or(0, |answer| answer.status), 200);
     assert_eq!(migrated(&project, &["app-1", "jobs-1"], 1), ["app-1"]);
-    project.jecloud(&["ps"]).ok().says("app-1    web.1").says("jobs-1   worker.1");
+    project.jecloud(&["ps"]).ok().says("app-1   web.1").says("jobs-1  worker.1");
     project.jecloud(&["logs", "-p", "worker"]).ok().says("jobs-1 worker.1@1 at work");
     project.jecloud(&["deploy"]).ok().says("nothing changed since r1");
     project.jecloud(&["plan"]).ok().says("On each server of app:").says("On each server of jobs:");
@@ -114,4 +114,63 @@ fn every_group_runs_its_own_part() {
     assert_eq!(processes(&project, "staging"), ["app-1 web.1", "app-1 worker.1"]);
     project.jecloud(&["scale", "-e", "staging", "jobs=2"]).code(2).says("nothing runs on [servers.jobs]");
     assert_eq!(processes(&project, "production"), both);
+}
+
+/// The release that each server runs.
+fn releases(project: &Project) -> Vec<(String, u64)> {
+    let status = project.jecloud(&["status", "--json"]).ok().json();
+    let servers = status["environments"][0]["servers"].as_array().expect("servers").clone();
+    let of = |server: &serde_json::Value| {
+        (server["name"].as_str().unwrap().to_owned(), server["current_release"].as_u64().unwrap_or(0))
+    };
+    servers.iter().map(of).collect()
+}
+
+/// A service on servers of its own gives its address to the app, which starts when the service is there; more of these
+/// servers, which the service asks for, and only those deploy anew to whom it matters.
+///
+/// Fails where the app is told nothing of other servers (it finds no `BOARD_URL`), or is told before the service has
+/// started (it gives up where the board does not answer), or is not told anew.
+#[test]
+fn what_a_service_gives_reaches_other_servers() {
+    let Some((network, hosts)) = network(4) else { return };
+    let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
+    let config = format!(
+        "[servers.app]\nhosts = [\"{}\"]\n[servers.board]\ncount = 1\nhosts = [\"{}\", \"{}\"]\n\
+         [servers.jobs]\nhosts = [\"{}\"]\n[services.node]\n[processes.worker]\non = \"jobs\"\n",
+        hosts[0], hosts[1], hosts[2], hosts[3]
+    );
+    let project = groups(&world, &network, &config);
+    std::fs::write(project.directory().join("board.wasm"), board::component()).expect("a file");
+    project.jecloud(&["hook", "add", "-y", "./board.wasm"]).ok().says("Wrote [services.board]");
+    let added = project.read("jecloud.toml").expect("it is there");
+    project.write("jecloud.toml", &format!("{added}on = \"board\"\n"));
+    project.write(
+        "board.js",
+        "require('node:http').createServer((_, answer) => answer.end(`board at ${process.env.AT}`))\n\
+         .listen(process.env.PORT, '0.0.0.0');\n",
+    );
+    let asks = "require('node:http').get(process.env.BOARD_URL, (found) => {\n\
+                let said = ''; found.on('data', (part) => said += part); found.on('end', () => start(said));\n\
+                }).on('error', (error) => { console.error(error); process.exit(1); });\n";
+    let server = "function start(said) { require('node:http').createServer((_, answer) => answer.end(said))\n\
+                  .listen(process.env.PORT); }\n";
+    project.write("server.js", &format!("{asks}{server}"));
+
+    project.jecloud(&["deploy"]).ok().says("on 3 servers");
+    says(&hosts[0], &format!("board at {}", hosts[1]));
+    assert_eq!(processes(&project, "production"), ["app-1 web.1", "board-1 board.1", "jobs-1 worker.1"]);
+    project.jecloud(&["run", "--", "node", "-p", "process.env.BOARD_URL"]).ok().says(&hosts[1]);
+    let all = |release| ["app-1", "board-1", "jobs-1"].map(|server| (server.to_owned(), release)).to_vec();
+    assert_eq!(releases(&project), all(1));
+
+    // Another count of processes is another release of everything; another board matters to all that use it.
+    project.jecloud(&["scale", "web=2"]).ok();
+    assert_eq!(releases(&project), all(2));
+    project.jecloud(&["scale", "board=2"]).ok();
+    let four = ["app-1", "board-1", "board-2", "jobs-1"].map(|server| (server.to_owned(), 3));
+    assert_eq!(releases(&project), four);
+    says(&hosts[0], &format!("board at {}", hosts[1]));
+    project.jecloud(&["releases"]).ok().says("r2 again: servers have changed");
+    project.jecloud(&["deploy"]).ok().says("nothing changed since r3");
 }

@@ -7,6 +7,7 @@
 mod amazon;
 #[path = "../load/app.rs"]
 mod app;
+mod board;
 #[path = "../load/clients.rs"]
 mod clients;
 mod elsewhere;
