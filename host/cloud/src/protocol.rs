@@ -8,6 +8,7 @@ use std::time::Duration;
 use jecloud_model::app::AppDocument;
 use jecloud_model::events::Event;
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
+use jecloud_model::secrets::SecretValue;
 use jecloud_model::topology::{Order, Told};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -123,6 +124,17 @@ impl<'a> Server<'a> {
     /// Has the server take a hook from a path on it.
     pub fn put_hook(&self, digest: &Digest, file: &Path) -> Result<(), MachineError> {
         self.tell(&["put-hook", digest.as_str(), &file.to_string_lossy()], None, TAKE_TIMEOUT)
+    }
+
+    /// Gives the server the secrets of an environment: all that a release uses.
+    pub fn put_secrets(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+        secrets: &BTreeMap<String, SecretValue>,
+    ) -> Result<(), MachineError> {
+        let text = serde_json::to_vec(secrets).expect("texts are JSON");
+        self.tell(&["put-secrets", app.as_str(), environment.as_str()], Some(&text), ANSWER_TIMEOUT)
     }
 
     /// Tells the server to deploy a release, and sees to it that it works on that. Returns at once.

@@ -11,6 +11,7 @@ mod interrupted;
 mod killed;
 mod package_managers;
 mod rollback;
+mod secrets;
 mod state;
 mod users;
 mod words;
