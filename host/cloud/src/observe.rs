@@ -101,11 +101,8 @@ fn ask(
     let name = place.server.to_string();
     let server = Server::new(machine, &name);
     let status = server.status(app, &place.environment)?;
-    let mut seen = SeenEnvironment {
-        exists: status.is_some(),
-        address: machine.peer_address(),
-        ..SeenEnvironment::default()
-    };
+    let mut seen =
+        SeenEnvironment { exists: status.is_some(), address: machine.peer_address(), ..SeenEnvironment::default() };
     if let Some(status) = status {
         (seen.document, seen.told) = (status.document, status.told);
     }

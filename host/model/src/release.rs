@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::Format;
 use crate::hook::Powers;
-use crate::ids::{
-    AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, ServerGroup, ServiceName, VersionId,
-};
+use crate::ids::{AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, ServerGroup, ServiceName, VersionId};
 use crate::time::Timestamp;
 
 /// One act of deploying. Never changes once it is recorded: the cloud state and every server hold the same one.

@@ -205,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_process_runs_where_it_says_or_where_its_service_does() {
-        let release = split(&[("node", "app", &[]), ("redis", "db", &["REDIS_URL"])], &[("worker", "jobs"), ("web", "")]);
+        let release =
+            split(&[("node", "app", &[]), ("redis", "db", &["REDIS_URL"])], &[("worker", "jobs"), ("web", "")]);
         let runs = |service: &str, process: &str, on: &str| {
             release.runs(&service.parse().unwrap(), &process.parse().unwrap(), Some(&group(on)))
         };

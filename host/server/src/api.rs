@@ -245,7 +245,9 @@ pub fn deploy(server: &Server, order: &Order) -> Result<Requested, ServerError> 
             Some(topology) => topology.clone(),
             None if release.is_split() => {
                 let release = release.number;
-                return Err(ServerError::Request(format!("{release} is new here, and nobody says which server this is")));
+                return Err(ServerError::Request(format!(
+                    "{release} is new here, and nobody says which server this is"
+                )));
             }
             None => Topology::default(),
         };

@@ -73,11 +73,7 @@ pub(crate) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// Loads the hooks of all services of a release and gathers their inputs.
-    pub(crate) fn of_release(
-        server: &Server,
-        release: &'a Release,
-        place: &Place,
-    ) -> Result<Vec<Self>, ServerError> {
+    pub(crate) fn of_release(server: &Server, release: &'a Release, place: &Place) -> Result<Vec<Self>, ServerError> {
         let component = |digest: &Digest| Ok(durable::read(&server.root.hook(digest))?);
         let source = place.root.version(&release.version);
         Self::all(server, &component, release, &place.topology(release.number)?, &UnpackedSources(&source))
@@ -109,7 +105,16 @@ impl<'a> Asked<'a> {
                 let inputs = gather(service, &description, &paths, sources)?;
                 let settings = serde_json::to_string(&wish.settings).unwrap_or_default();
                 let limits = PlanLimits::default().with_mirror(&settings);
-                Ok(Self { service, wish, description, root: server.root.clone(), hook, limits, inputs, topology: topology.clone() })
+                Ok(Self {
+                    service,
+                    wish,
+                    description,
+                    root: server.root.clone(),
+                    hook,
+                    limits,
+                    inputs,
+                    topology: topology.clone(),
+                })
             })
             .collect()
     }

@@ -63,7 +63,8 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
     let same_scale = environment.is_some_and(|environment| environment.scale == scale);
     if !force
         && same_scale
-        && let Some(unchanged) = unchanged(&session, known.as_ref(), &composed.release)? {
+        && let Some(unchanged) = unchanged(&session, known.as_ref(), &composed.release)?
+    {
         return already(&session, unchanged, begin, json);
     }
     let sources = packed.sources(&session.home, &composed)?;

@@ -64,7 +64,8 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(),
     if json {
         let own = project.environment(&session.environment).group(None).clone();
         let first = plans.iter().find(|(group, _)| group.as_ref() == Some(&own)).or(plans.first());
-        let by_group = plans.iter().filter_map(|(group, plan)| Some((group.as_ref()?.to_string(), serde_json::json!(plan))));
+        let by_group =
+            plans.iter().filter_map(|(group, plan)| Some((group.as_ref()?.to_string(), serde_json::json!(plan))));
         print_json(&serde_json::json!({
             "app": session.app, "environment": session.environment, "version": version,
             "release": release.number, "unchanged_since": unchanged, "plan": first.map(|(_, plan)| plan),

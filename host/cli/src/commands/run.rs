@@ -33,11 +33,7 @@ pub(crate) enum Which<'a> {
 }
 
 /// Gives the terminal to something on a server.
-pub(crate) fn interact(
-    session: &Session,
-    which: &Which<'_>,
-    what: Interactive<'_>,
-) -> Result<ExitCode, Failure> {
+pub(crate) fn interact(session: &Session, which: &Which<'_>, what: Interactive<'_>) -> Result<ExitCode, Failure> {
     let servers = fleet::reachable(session)?;
     let chosen = match which {
         Which::Any => servers.first(),

@@ -97,7 +97,9 @@ fn parse(words: &[String], groups: &[ServerGroup], processes: &[ProcessName]) ->
             ("processes", _) => None,
             ("servers", None) => {
                 let known = groups.iter().map(ServerGroup::as_str).collect::<Vec<_>>().join(", ");
-                return Err(Failure::usage(format!("there is no [servers.{name}]")).hint(format!("There are: {known}.")));
+                return Err(
+                    Failure::usage(format!("there is no [servers.{name}]")).hint(format!("There are: {known}."))
+                );
             }
             (other, _) => {
                 return Err(Failure::usage(format!("there is nothing to scale in {other:?}"))
@@ -181,7 +183,9 @@ mod tests {
         let both = parse(&["servers.db=2", "processes.db=3"]).unwrap_or_else(|failure| panic!("{}", failure.render()));
         assert_eq!(both.servers, BTreeMap::from([("db".parse().expect("valid"), 2)]));
         assert_eq!(both.processes, BTreeMap::from([("db".parse().expect("valid"), 3)]));
-        for wrong in ["servers.web=1", "services.db=1", "app", "app=", "app=0", "app=-1", "app=101", "=3", "We b=3", "app=3=4"] {
+        for wrong in
+            ["servers.web=1", "services.db=1", "app", "app=", "app=0", "app=-1", "app=101", "=3", "We b=3", "app=3=4"]
+        {
             assert!(parse(&[wrong]).is_err(), "{wrong}");
         }
     }

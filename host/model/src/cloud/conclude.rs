@@ -17,8 +17,10 @@ pub(super) fn conclude(peers: &Peers<'_>, recorded: &RecordedRelease) -> Option<
     let release = recorded.release.number;
     if let Some((one, other)) = recorded.release.wait_for_each_other() {
         return Some(ReleaseOutcome::Failed(
-            Failure::because(format!("the groups {one} and {other} need each other's services, so that none can be first"))
-                .hint("give the services that others need a group of their own with `on`"),
+            Failure::because(format!(
+                "the groups {one} and {other} need each other's services, so that none can be first"
+            ))
+            .hint("give the services that others need a group of their own with `on`"),
         ));
     }
     let several = environment.wanted_servers().count() > 1;

@@ -348,7 +348,9 @@ impl<'a> Sight<'a, '_> {
                     self.work(wait(Until::End));
                 }
             }
-            Outcome::Pending { state } if state.is_started() => self.work(wait(if held { Until::Ready } else { Until::End })),
+            Outcome::Pending { state } if state.is_started() => {
+                self.work(wait(if held { Until::Ready } else { Until::End }))
+            }
             Outcome::Pending { .. } => self.work(wait(until(held))),
             Outcome::Serving => self.plan_refresh(&place.server, wanted),
             // While the release is pending, its outcome was concluded from this. Else it serves elsewhere, and it is
@@ -390,9 +392,10 @@ impl<'a> Sight<'a, '_> {
         let known = seen.document.as_ref().map(|document| document.newest_release).unwrap_or_default();
         // What no record explains was wanted by a state that is newer than this one: nothing moves backwards.
         let explained = self.environment.release(known).is_some();
-        let tried = self.environment.newest().is_some_and(|newest| {
-            newest.release.repeats == Some(wanted) && newest.release.refreshes.is_none()
-        });
+        let tried = self
+            .environment
+            .newest()
+            .is_some_and(|newest| newest.release.repeats == Some(wanted) && newest.release.refreshes.is_none());
         if explained && !tried {
             let repeat = Change::Repeat { environment: self.name.clone(), release: wanted };
             if self.planner.records.last() != Some(&CloudStep::Record(repeat.clone())) {

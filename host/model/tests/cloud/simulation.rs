@@ -10,8 +10,8 @@ use jecloud_model::cloud::{
     Change, CloudState, CloudStep, EnvironmentState, Objects, Operation, Place, RecordedRelease, ReleaseOutcome,
     SeenCloud, SeenEnvironment, SeenServer, ServerName, ServerRecord, apply, plan,
 };
-use jecloud_model::ids::{Digest, OperationId, ReleaseNumber, VersionId};
 use jecloud_model::ids::ServerGroup;
+use jecloud_model::ids::{Digest, OperationId, ReleaseNumber, VersionId};
 use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
 use jecloud_model::topology::{Told, Topology};
@@ -359,7 +359,11 @@ impl World {
             let Some(runs) = runs.filter(|_| !gave_up && !has_trouble) else { continue };
             let told = &server.told[&runs];
             assert_eq!(told.server.as_ref(), Some(name), "it was told that it is another one");
-            assert!(told.is_the_same(&self.expected(name)), "{name} was told {told:?}, and {:?} is true", self.expected(name));
+            assert!(
+                told.is_the_same(&self.expected(name)),
+                "{name} was told {told:?}, and {:?} is true",
+                self.expected(name)
+            );
         }
     }
 

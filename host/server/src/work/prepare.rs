@@ -87,7 +87,9 @@ fn stays_here(release: &Release, service: &ServiceName, plan: &Plan) -> Option<S
     let kept: Vec<&str> = plan.values.keys().filter(|name| !wish.gives.contains(name)).map(String::as_str).collect();
     (!kept.is_empty()).then(|| {
         let kept = kept.join(", ");
-        format!("service {service} gives {kept} to its own servers only: its hook does not say that it gives it to others")
+        format!(
+            "service {service} gives {kept} to its own servers only: its hook does not say that it gives it to others"
+        )
     })
 }
 
