@@ -114,7 +114,7 @@ mod tests {
     fn release(processes: serde_json::Value) -> Release {
         let service = |on: &str| json!({"hook": "0".repeat(64), "settings": {}, "powers": {}, "pins": {}, "on": on});
         let release = json!({
-            "format": 1, "app": "shop", "environment": "production", "release": 1, "version": "0".repeat(64),
+            "format": 1, "min_writer": 1, "app": "shop", "environment": "production", "release": 1, "version": "0".repeat(64),
             "services": {"node": service("app"), "redis": service("db")}, "processes": processes, "env": {},
             "hosts": [], "hold": true, "created": "2026-11-24T12:00:00Z", "created_by": "ada@laptop",
         });

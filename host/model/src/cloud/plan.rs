@@ -379,7 +379,9 @@ impl<'a> Sight<'a, '_> {
         });
         let settled = self.environment.serving == Some(wanted.release.number)
             && !self.environment.releases.iter().any(RecordedRelease::is_pending);
-        if settled && !failed && self.peers().has_changed(server, wanted) {
+        let peers = self.peers();
+        let is_busy = |server: &ServerName| matches!(peers.outcome(server, wanted), Outcome::Pending { .. });
+        if settled && !failed && peers.has_changed(server, wanted) && !self.environment.wanted_servers().any(is_busy) {
             let refresh = Change::Refresh { environment: self.name.clone(), release: wanted.release.number };
             if self.planner.records.last() != Some(&CloudStep::Record(refresh.clone())) {
                 self.record(refresh);

@@ -143,7 +143,8 @@ fn groups_that_need_each_other_fail_the_release() {
     assert!(failure.reason.contains("app and db need each other"), "{failure:?}");
 }
 
-/// A refresh that fails is not tried for ever.
+/// A refresh that fails is not tried for ever. Fails too where a refresh is recorded while a server still deploys what it
+/// refreshes: given up for it, that server would have to be told once more.
 #[test]
 fn a_refresh_that_fails_is_left_to_a_person() {
     let mut world = serving(1, false);

@@ -392,10 +392,10 @@ impl World {
         topology
     }
 
-    /// Which release each server runs.
-    pub(crate) fn running(&self) -> BTreeMap<ServerName, Option<ReleaseNumber>> {
+    /// Which machine each server is, and which release it runs.
+    pub(crate) fn running(&self) -> BTreeMap<ServerName, (u64, Option<ReleaseNumber>)> {
         let current = |server: &Server| server.document.as_ref().and_then(|document| document.current_release);
-        self.servers.iter().map(|(name, server)| (name.clone(), current(server))).collect()
+        self.servers.iter().map(|(name, server)| (name.clone(), (server.launch, current(server)))).collect()
     }
 }
 
