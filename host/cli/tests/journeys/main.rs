@@ -12,6 +12,7 @@ mod killed;
 mod package_managers;
 mod rollback;
 mod secrets;
+mod services;
 mod state;
 mod users;
 mod words;
