@@ -1,8 +1,7 @@
 //! The Redis service hook: one Redis for an app and environment, behind a password that nobody has to know.
 //!
-//! It listens on the server's own loopback interface, and where what runs on other servers needs it on the address by which
-//! they reach it; keeps what is written in an append-only file, and tells the app
-//! where it is in `REDIS_URL`.
+//! It listens on the server's own loopback interface, and where what runs on other servers needs it, on the address by
+//! which they reach it. It keeps what is written in an append-only file, and tells the app where it is in `REDIS_URL`.
 
 pub mod configuration;
 pub mod settings;

@@ -87,7 +87,7 @@ fn it_listens_where_nobody_else_does_and_its_password_is_in_no_argument() {
         process.health,
         Health::Command(["redis-cli", "-e", "-p", "{port:redis}", "ping"].map(str::to_owned).into())
     );
-    assert_eq!(plan.values["REDIS_URL"], "redis://:{secret:redis-password}@127.0.0.1:{port:redis}/0");
+    assert_eq!(plan.values["REDIS_URL"], "redis://:{secret:redis-password}@{host}:{port:redis}/0");
     assert_eq!(plan.remember["version"], "7.0.15");
 }
 

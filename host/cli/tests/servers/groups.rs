@@ -174,3 +174,43 @@ fn what_a_service_gives_reaches_other_servers() {
     project.jecloud(&["releases"]).ok().says("r2 again: servers have changed");
     project.jecloud(&["deploy"]).ok().says("nothing changed since r3");
 }
+
+/// An app that asks Redis, which is where `REDIS_URL` says, and answers with what that says.
+const CLIENT: &str = "
+const { hostname, port, password } = new URL(process.env.REDIS_URL);
+require('node:http').createServer((request, response) => {
+  const socket = require('node:net').connect(port, hostname);
+  let answer = '';
+  socket.on('data', (data) => (answer += data));
+  socket.on('error', (error) => { response.statusCode = 503; response.end(error.code); });
+  socket.on('end', () => response.end(answer.split('\\r\\n')[1]));
+  socket.write(`AUTH ${password}\\r\\nINCR visits\\r\\nQUIT\\r\\n`);
+}).listen(process.env.PORT);
+";
+
+/// A real Redis on a server of its own, which all servers of the app use.
+///
+/// Fails where Redis listens for its own server only, and where the app looks for it on its own.
+#[test]
+fn redis_has_a_server_of_its_own() {
+    let Some((network, hosts)) = network(3) else { return };
+    let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
+    let config = format!(
+        "app = \"shop\"\n[cloud]\nprovider = \"ssh\"\nkey = \"{}\"\n[servers.app]\nhosts = [\"{}\", \"{}\"]\n\
+         [servers.db]\nhosts = [\"{}\"]\n[services.node]\n[services.redis]\non = \"db\"\n",
+        network.key().display(),
+        hosts[0],
+        hosts[1],
+        hosts[2]
+    );
+    let files = [("jecloud.toml", config.as_str()), ("package.json", "{}"), ("server.js", CLIENT)];
+    let project = world.project_called("shop", &files);
+    project.jecloud(&["deploy"]).ok().says("on 3 servers");
+    assert_eq!(processes(&project, "production"), ["app-1 web.1", "app-2 web.1", "db-1 redis.1"]);
+    says(&hosts[0], ":1");
+    says(&hosts[1], ":2");
+    // It runs on, and keeps what it was given, while the app is deployed again.
+    project.write("server.js", &format!("{CLIENT}// once more\n"));
+    project.jecloud(&["deploy"]).ok();
+    says(&hosts[0], ":3");
+}
