@@ -96,6 +96,10 @@ impl Machine for LocalMachine {
         None
     }
 
+    fn peer_address(&self) -> Option<String> {
+        Some("127.0.0.1".to_owned())
+    }
+
     fn interact(&self, what: Interactive<'_>) -> Result<i32, MachineError> {
         let Interactive::UpdateServer(args) = what else {
             return Err(MachineError::Refused {

@@ -70,6 +70,11 @@ pub trait Machine: Send + Sync {
     /// The name or address by which requests reach it; none where names below `localhost` do.
     fn host(&self) -> Option<String>;
 
+    /// The address by which other servers of the app reach it: inside of their network, where they share one.
+    fn peer_address(&self) -> Option<String> {
+        self.host()
+    }
+
     /// Runs something that has standard input, output and error of this process, and waits for its end. Returns its
     /// exit status as a shell would have it.
     ///

@@ -101,8 +101,11 @@ fn ask(
     let name = place.server.to_string();
     let server = Server::new(machine, &name);
     let status = server.status(app, &place.environment)?;
-    let mut seen = SeenEnvironment { exists: status.is_some(), ..SeenEnvironment::default() };
-    seen.document = status.and_then(|status| status.document);
+    let mut seen =
+        SeenEnvironment { exists: status.is_some(), address: machine.peer_address(), ..SeenEnvironment::default() };
+    if let Some(status) = status {
+        (seen.document, seen.told) = (status.document, status.told);
+    }
     let Some(wanted) = environment.wanted_release().filter(|_| !environment.destroying) else { return Ok(seen) };
     let told = seen.document.as_ref().map_or(Outcome::Unknown, |document| document.outcome(wanted.release.number));
     if told == Outcome::Unknown {

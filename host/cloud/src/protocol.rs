@@ -8,8 +8,8 @@ use std::time::Duration;
 use jecloud_model::app::AppDocument;
 use jecloud_model::events::Event;
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
-use jecloud_model::release::Release;
 use jecloud_model::secrets::SecretValue;
+use jecloud_model::topology::{Order, Told};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,9 @@ pub struct EnvironmentStatus {
     /// `app.json`, if there is one.
     #[serde(default)]
     pub document: Option<AppDocument>,
+    /// What the server says of the releases that it runs or deploys.
+    #[serde(default)]
+    pub told: BTreeMap<ReleaseNumber, Told>,
 }
 
 /// The question and the answer of `want`: which of these does the server lack?
@@ -135,9 +138,9 @@ impl<'a> Server<'a> {
     }
 
     /// Tells the server to deploy a release, and sees to it that it works on that. Returns at once.
-    pub fn deploy(&self, release: &Release) -> Result<(), MachineError> {
-        let text = serde_json::to_vec(release).expect("a release is JSON");
-        self.tell(&["deploy", release.version.as_str()], Some(&text), ANSWER_TIMEOUT)
+    pub fn deploy(&self, order: &Order) -> Result<(), MachineError> {
+        let text = serde_json::to_vec(order).expect("an order is JSON");
+        self.tell(&["deploy", order.release.version.as_str()], Some(&text), ANSWER_TIMEOUT)
     }
 
     /// All servers are ready.

@@ -26,5 +26,6 @@ pub mod suggest;
 pub mod supervise;
 pub mod template;
 pub mod time;
+pub mod topology;
 
 pub use chain::chain;

@@ -61,6 +61,7 @@ fn prepared(release: ReleaseNumber) -> Prepared {
         remember: BTreeMap::new(),
         kept: BTreeMap::new(),
         values: BTreeMap::new(),
+        gives: BTreeMap::new(),
     }
 }
 

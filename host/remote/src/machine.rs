@@ -64,12 +64,19 @@ pub struct RemoteMachine {
     places: Places,
     objects: Arc<Objects>,
     session: Mutex<Option<Session>>,
+    peer_address: Option<String>,
 }
 
 impl RemoteMachine {
     /// `name` is what messages call it. `objects` is shared by all machines of a process.
     pub fn new(name: impl Into<String>, connection: Connection, places: Places, objects: Arc<Objects>) -> Self {
-        Self { name: name.into(), connection, places, objects, session: Mutex::new(None) }
+        Self { name: name.into(), connection, places, objects, session: Mutex::new(None), peer_address: None }
+    }
+
+    /// The same, where other servers reach it by another address than this machine does.
+    #[must_use]
+    pub fn with_peer_address(self, address: Option<&str>) -> Self {
+        Self { peer_address: address.map(str::to_owned), ..self }
     }
 
     /// The same, with a session that exists.
@@ -232,6 +239,10 @@ pub(crate) fn text(path: &std::path::Path) -> String {
 impl Machine for RemoteMachine {
     fn host(&self) -> Option<String> {
         Some(self.connection.target.host.clone())
+    }
+
+    fn peer_address(&self) -> Option<String> {
+        self.peer_address.clone().or_else(|| self.host())
     }
 
     fn interact(&self, what: Interactive<'_>) -> Result<i32, MachineError> {

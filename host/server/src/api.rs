@@ -14,8 +14,8 @@ use jecloud_model::events::{Event, What};
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::processes::ProcessStatus;
-use jecloud_model::release::Release;
 use jecloud_model::secrets::SecretValue;
+use jecloud_model::topology::{Order, Told, Topology};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::now;
@@ -97,10 +97,13 @@ pub struct EnvironmentStatus {
     pub environment: EnvironmentName,
     /// `app.json`.
     pub document: AppDocument,
-    /// Host names that its front answers for.
+    /// Host names that its front answers for; none where nothing here takes requests.
     pub hosts: Vec<String>,
     /// What the process manager says; none where it does not run.
     pub processes: Option<Vec<ProcessStatus>>,
+    /// What is known of the releases that it runs or deploys: what other servers are told of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub told: BTreeMap<ReleaseNumber, Told>,
 }
 
 /// Answers for all apps and environments, or for some. Starts nothing.
@@ -128,13 +131,27 @@ pub fn status(
         let own = |status: &&ProcessStatus| status.app == place.app && status.environment == place.environment;
         environments.push(EnvironmentStatus {
             processes: processes.as_ref().map(|all| all.iter().filter(own).cloned().collect()),
-            hosts: prepared.map(|prepared| prepared.hosts).unwrap_or_default(),
+            hosts: prepared
+                .filter(|prepared| !prepared.routes.is_empty())
+                .map(|prepared| prepared.hosts)
+                .unwrap_or_default(),
+            told: told(&place, &document)?,
             app: place.app,
             environment: place.environment,
             document,
         });
     }
     Ok(ServerStatus { environments, addresses: manager.addresses() })
+}
+
+/// What is to be said of the releases that run here or are being deployed.
+fn told(place: &Place, document: &AppDocument) -> Result<BTreeMap<ReleaseNumber, Told>, ServerError> {
+    let deploying = document.deployment.as_ref().map(|deployment| deployment.release);
+    let of = |number: ReleaseNumber| {
+        let gives = place.prepared(number)?.map(|prepared| prepared.gives).unwrap_or_default();
+        Ok((number, Told { topology: place.topology(number)?, gives }))
+    };
+    document.current_release.into_iter().chain(deploying).map(of).collect()
 }
 
 /// The question of which objects are missing.
@@ -212,12 +229,29 @@ pub fn put_secrets(place: &Place, secrets: &BTreeMap<String, SecretValue>) -> Re
 }
 
 /// Records the wish to deploy a release and has a roll-forward begin with it. Returns at once.
-pub fn deploy(server: &Server, release: &Release) -> Result<Requested, ServerError> {
+///
+/// # Errors
+///
+/// Among others [`ServerError::Request`] where not all of a new release runs on every server and nobody says which one
+/// this is.
+pub fn deploy(server: &Server, order: &Order) -> Result<Requested, ServerError> {
+    let Order { release, topology } = order;
     let place = Place::new(&server.root, &release.app, &release.environment);
     durable::create_dirs(place.root.path(), 0o755)?;
     durable::create_dirs(&place.root.versions(), 0o755)?;
     let known = place.document()?.newest_release;
     if release.number > known {
+        let topology = match topology {
+            Some(topology) => topology.clone(),
+            None if release.is_split() => {
+                let release = release.number;
+                return Err(ServerError::Request(format!(
+                    "{release} is new here, and nobody says which server this is"
+                )));
+            }
+            None => Topology::default(),
+        };
+        place.write_topology(release.number, &topology)?;
         place.write_release(release)?;
     }
     let requested =

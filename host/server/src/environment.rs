@@ -27,6 +27,7 @@ pub(crate) struct Surroundings<'a> {
     /// `{data}`.
     pub data: PathBuf,
     packages: BTreeMap<String, String>,
+    host: String,
     /// The host's own few variables, as templates: a hook may replace them.
     pub of_host: BTreeMap<String, String>,
     /// The same with the values of all services.
@@ -68,8 +69,9 @@ impl<'a> Surroundings<'a> {
         let secret = release.secrets.iter().filter(|(_, secret)| secret.variable);
         let after = plain.chain(secret.map(|(name, _)| (name.clone(), secrets::placeholder(name)))).collect();
         let source = place.root.version(&release.version);
+        let host = place.topology(release.number)?.host().to_owned();
         let before = of_host.clone();
-        Ok(Self { release, service, source, data, packages, of_host, before, after })
+        Ok(Self { release, service, source, data, packages, host, of_host, before, after })
     }
 
     /// With the values of all services, as templates without gaps.
@@ -91,6 +93,7 @@ impl<'a> Surroundings<'a> {
             packages: &self.packages,
             process: None,
             ports: BTreeMap::new(),
+            host: &self.host,
         }
     }
 

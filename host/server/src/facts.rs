@@ -8,7 +8,9 @@ use std::time::Duration;
 use jecloud_disk::durable;
 use jecloud_launch::{DEFAULT_PATH, Environment, Launch, RunLimits, find_program};
 
+use jecloud_model::ids::ServiceName;
 use jecloud_model::layout::ServerRoot;
+use jecloud_model::topology::Topology;
 use serde::{Deserialize, Serialize};
 
 use crate::packages::{PackageManager, apt};
@@ -101,6 +103,18 @@ fn fact(name: &str) -> Option<String> {
             _ => None,
         },
     }
+}
+
+/// What a service may know of the servers that it runs on.
+pub(crate) fn of_topology(topology: &Topology, service: &ServiceName) -> BTreeMap<String, String> {
+    let host = topology.host().to_owned();
+    let hosts = topology.members.get(service).map_or_else(|| host.clone(), |members| members.join(" "));
+    let mut facts = BTreeMap::from([("host".to_owned(), host), ("hosts".to_owned(), hosts)]);
+    if let Some(server) = &topology.server {
+        facts.insert("server".to_owned(), server.to_string());
+        facts.insert("group".to_owned(), server.group.to_string());
+    }
+    facts
 }
 
 fn os_release() -> Option<String> {

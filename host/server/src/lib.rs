@@ -21,6 +21,7 @@ mod logs;
 mod observe;
 mod one_off;
 pub mod packages;
+mod part;
 mod place;
 mod plan;
 mod ports;

@@ -13,6 +13,7 @@ use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber};
 use jecloud_model::layout::{EnvironmentRoot, ServerRoot};
 use jecloud_model::prepared::Prepared;
 use jecloud_model::release::Release;
+use jecloud_model::topology::Topology;
 
 use crate::clock::now;
 use crate::error::ServerError;
@@ -96,6 +97,17 @@ impl Place {
     pub fn write_release(&self, release: &Release) -> Result<(), ServerError> {
         durable::create_dirs(&self.root.release(release.number), 0o700)?;
         Ok(durable::write_json(&self.release_file(release.number, "release.json"), release, 0o600)?)
+    }
+
+    /// What this server was told of itself and of the others with a release.
+    pub fn topology(&self, release: ReleaseNumber) -> Result<Topology, ServerError> {
+        Ok(durable::read_json(&self.release_file(release, "topology.json"))?.unwrap_or_default())
+    }
+
+    /// Records it.
+    pub fn write_topology(&self, release: ReleaseNumber, topology: &Topology) -> Result<(), ServerError> {
+        durable::create_dirs(&self.root.release(release), 0o700)?;
+        Ok(durable::write_json(&self.release_file(release, "topology.json"), topology, 0o600)?)
     }
 
     /// The releases that are recorded here. One whose document cannot be read is left out: it is nobody's wish.

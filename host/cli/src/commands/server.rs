@@ -14,8 +14,8 @@ use jecloud_cloud::{Found, Options, roll_forward};
 use jecloud_disk::log::{KEEP, MAX_BYTES, RotatingLog};
 use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
 use jecloud_model::layout::ServerRoot;
-use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
+use jecloud_model::topology::Order;
 use jecloud_server::{LogWish, Place, Server, ServerError, api, destroy, process_manager, rollforward};
 use serde::de::DeserializeOwned;
 
@@ -55,11 +55,12 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
             api::put_secrets(&Place::new(&root, &app, &environment), &secrets)?;
         }
         ServerAction::Deploy { version } => {
-            let release: Release = input()?;
-            if release.version != version {
-                return Err(Failure::usage(format!("the release on standard input is of version {}", release.version)));
+            let order: Order = input()?;
+            let found = &order.release.version;
+            if *found != version {
+                return Err(Failure::usage(format!("the release on standard input is of version {found}")));
             }
-            api::deploy(&session::local_server(root)?, &release)?;
+            api::deploy(&session::local_server(root)?, &order)?;
         }
         ServerAction::Commit { app, environment, release } => {
             let server = session::local_server(root)?;
@@ -190,18 +191,22 @@ pub(crate) fn pins(
 ) -> Result<BTreeMap<ServiceName, BTreeMap<String, String>>, Failure> {
     let mut all: BTreeMap<ServiceName, BTreeMap<String, String>> = BTreeMap::new();
     let environment = session.environment_state()?;
+    // A server for which nothing had changed goes on with the release whose content this one has.
+    let content = environment.release(release).map_or(release, |recorded| recorded.release.content());
     for (name, record) in &environment.servers {
         let place = jecloud_model::cloud::Place { environment: session.environment.clone(), server: name.clone() };
         let Found::Present(machine) = session.cloud().machines.find(&place, record) else { continue };
-        let number = release.0.to_string();
-        let args = ["pins", session.app.as_str(), session.environment.as_str(), &number];
-        let output = machine.call(&args, None, Duration::from_secs(60)).map_err(|error| {
-            Failure::from_error(Code::NotReachable, "the server cannot be asked for its versions", &error)
-        })?;
-        let pins: BTreeMap<ServiceName, BTreeMap<String, String>> =
-            serde_json::from_slice(&output.stdout).unwrap_or_default();
-        for (service, pinned) in pins {
-            all.entry(service).or_default().extend(pinned);
+        for number in std::collections::BTreeSet::from([content, release]) {
+            let number = number.0.to_string();
+            let args = ["pins", session.app.as_str(), session.environment.as_str(), &number];
+            let output = machine.call(&args, None, Duration::from_secs(60)).map_err(|error| {
+                Failure::from_error(Code::NotReachable, "the server cannot be asked for its versions", &error)
+            })?;
+            let pins: BTreeMap<ServiceName, BTreeMap<String, String>> =
+                serde_json::from_slice(&output.stdout).unwrap_or_default();
+            for (service, pinned) in pins {
+                all.entry(service).or_default().extend(pinned);
+            }
         }
     }
     Ok(all)

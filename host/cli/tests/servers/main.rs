@@ -7,9 +7,11 @@
 mod amazon;
 #[path = "../load/app.rs"]
 mod app;
+mod board;
 #[path = "../load/clients.rs"]
 mod clients;
 mod elsewhere;
+mod groups;
 mod several;
 mod under_load;
 

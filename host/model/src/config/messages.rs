@@ -197,11 +197,13 @@ fn groups_that_are_not_there() {
         ),
         (
             "app = 'x'\n[servers.a]\n[servers.b]",
-            "2:2: one of the groups of `servers` must be called `app`: it runs what has no `on`",
+            "2:2: none of these groups of `servers` is called `app`, which runs what has no `on`: write a table \
+             [servers.app], or rename one",
         ),
         (
             "app = 'x'\n[servers.a]\n[environments.staging.servers.b]",
-            "3:23: one of the groups of `servers` must be called `app`: it runs what has no `on`",
+            "3:23: none of these groups of `servers` is called `app`, which runs what has no `on`: write a table \
+             [servers.app], or rename one",
         ),
     ]);
     for fine in [

@@ -260,6 +260,18 @@ impl EnvironmentConfig {
     }
 }
 
+impl EnvironmentConfig {
+    /// Groups of servers on which nothing runs: no `on` names them, and they are not where that runs which has none.
+    pub fn idle_groups(&self) -> Vec<&ServerGroup> {
+        let of_services = self.services.values().map(|service| self.group(service.on.as_ref()));
+        let of_processes = self.processes.values().filter_map(|process| process.on.as_ref());
+        // Where no service is named, those that the directory is recognised by have no `on`.
+        let detected = self.services.is_empty().then(|| self.group(None));
+        let used: Vec<&ServerGroup> = of_services.chain(of_processes).chain(detected).collect();
+        self.servers.keys().filter(|group| !used.contains(group)).collect()
+    }
+}
+
 impl Config {
     /// Reads the text of a `jecloud.toml`.
     ///

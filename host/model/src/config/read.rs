@@ -322,7 +322,8 @@ fn check_groups(
     let is_unclear = |groups: &[ServerGroup]| groups.len() > 1 && groups.iter().all(|g| g.as_str() != DEFAULT_GROUP);
     let is_new = is_unclear(&groups) && !is_unclear(below);
     if let Some((span, _)) = section.entry("servers").filter(|_| is_new) {
-        let message = "one of the groups of `servers` must be called `app`: it runs what has no `on`";
+        let message = "none of these groups of `servers` is called `app`, which runs what has no `on`: write a table \
+                       [servers.app], or rename one";
         section.note(span, "servers", message.to_owned());
     }
     groups

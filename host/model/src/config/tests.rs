@@ -237,3 +237,22 @@ fn what_is_right_is_enough_to_find_the_app() {
         assert_eq!(Config::parse(text, "jecloud.toml").is_ok(), expected == Some(0), "{text}");
     }
 }
+
+/// Fails where `on` of services, `on` of processes or what has none is left out.
+#[test]
+fn groups_on_which_nothing_runs() {
+    let idle = |text: &str, name: &str| {
+        let config = Config::parse(&format!("app = 'x'\n{text}"), "jecloud.toml").unwrap();
+        let environment = config.environment(&name.parse().unwrap());
+        environment.idle_groups().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let groups = "[servers.app]\n[servers.db]\n[servers.jobs]\n";
+    assert_eq!(idle("", "production"), "");
+    assert_eq!(idle("[servers.web]\n", "production"), "", "the only one runs everything");
+    assert_eq!(idle(groups, "production"), "db jobs");
+    let split = format!("{groups}[services.node]\n[services.redis]\non = 'db'\n[processes.worker]\non = 'jobs'\n");
+    assert_eq!(idle(&split, "production"), "");
+    let staging = format!("{split}[environments.staging]\nservices.redis.on = 'app'\nprocesses.worker.on = 'app'\n");
+    assert_eq!((idle(&staging, "staging").as_str(), idle(&staging, "production").as_str()), ("db jobs", ""));
+    assert_eq!(idle("services.node.on = 'db'\nservers = {app = {}, db = {}}\n", "production"), "app");
+}

@@ -24,8 +24,7 @@ pub(super) fn perform(work: &Work<'_>) -> Result<BTreeMap<ServiceName, BTreeMap<
     let begin = Instant::now();
     let release = work.place.release(work.number)?;
     let prepared = work.place.prepared(work.number)?;
-    let source = work.place.root.version(&release.version);
-    for asked in Asked::of_release(work.server, &release, &source)? {
+    for asked in Asked::of_server(work.server, &release, work.place)? {
         if work.place.journal(work.number)?.done.contains(asked.service) {
             continue;
         }

@@ -10,6 +10,7 @@ use super::Work;
 use crate::error::ServerError;
 use crate::hooks::Asked;
 use crate::packages::{Requirement, apt, archive};
+use crate::part;
 use crate::place::Place;
 
 /// A hook sees what its packages made of the facts and may ask for more; one that is not content by then never is.
@@ -30,10 +31,11 @@ pub(crate) struct InstalledPackage {
 
 pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     let release = work.place.release(work.number)?;
-    let source = work.place.root.version(&release.version);
+    let topology = work.place.topology(work.number)?;
     let mut all = Installed::new();
     let mut names = Vec::new();
-    for asked in Asked::of_release(work.server, &release, &source)? {
+    let asked = Asked::of_release(work.server, &release, work.place)?;
+    for asked in part::here(asked, &release, work.document, &topology)? {
         let mut before: Option<Vec<Package>> = None;
         if asked.description.facts.iter().any(|fact| fact.starts_with("candidate:")) && apt::lacks_lists() {
             // A fresh machine knows no packages. Without a mirror it may still have other places to get them from.
