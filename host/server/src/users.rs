@@ -237,7 +237,9 @@ fn end_all_of(user: User) -> Result<(), ServerError> {
     }
 }
 
+/// What is recorded. What writers that died left beside it is removed.
 fn read(server: &Server, place: &Place) -> Result<Option<UserDocument>, ServerError> {
+    jecloud_disk::temporary::sweep(&server.root.sys().join("users"))?;
     Ok(durable::read_json(&server.root.user_document(&place.app, &place.environment))?)
 }
 

@@ -6,8 +6,8 @@ use crate::app::Subject;
 
 /// What a person types again after a crash leaves exactly one user, as whom the app runs, and `destroy` leaves none.
 ///
-/// Fails when the user is made before it is recorded (killed in between, `destroy` would leave it), and when `destroy`
-/// forgets the record before the user is gone.
+/// Fails when the user is made before it is recorded (killed in between, `destroy` would leave it), when `destroy` forgets
+/// the record before the user is gone, and when nobody removes what a writer of the record left beside it.
 #[test]
 fn a_crash_while_the_user_is_made_or_removed() {
     let probe = Subject::serving();
@@ -37,6 +37,6 @@ fn a_crash_while_the_user_is_made_or_removed() {
         assert!(again.status == 0 || again.stderr.contains("is not deployed"), "{context}: {}", again.said());
         assert_eq!(made_below(probe.world.directory()), [], "{context}");
         let records = std::fs::read_dir(users()).expect("a directory").count();
-        assert!(!probe.place().exists() && records == 0, "{context}");
+        assert_eq!((probe.place().exists(), records), (false, 0), "{context}");
     }
 }
