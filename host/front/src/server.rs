@@ -62,7 +62,7 @@ pub fn serve(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
     let result = runtime.block_on(Front::begin(root, listeners, lock, &log)?.run(settings, stop));
     if let Err(error) = &result {
-        log.line(&format!("failed: {}", crate::proxy::chain(error)));
+        log.line(&format!("failed: {}", jecloud_model::chain(error)));
     }
     result
 }

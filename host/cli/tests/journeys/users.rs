@@ -43,7 +43,7 @@ fn the_app_cannot_read_what_belongs_to_root() {
 }
 
 /// All files below a directory that hold a text.
-fn holding(directory: &Path, text: &str) -> Vec<PathBuf> {
+pub(crate) fn holding(directory: &Path, text: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let (path, kind) = (entry.path(), entry.file_type().expect("a kind"));
@@ -187,7 +187,7 @@ fn destroy_removes_the_user_of_exactly_that_environment() {
     };
     assert!(of(removed.uid) > 0 && of(kept.uid) > 0);
     project.jecloud(&["destroy", "-e", "staging", "-y"]).ok();
-    assert_eq!(made_below(world.directory()), [kept.clone()]);
+    assert_eq!(made_below(world.directory()), std::slice::from_ref(&kept));
     assert_eq!((of(removed.uid), of(kept.uid) > 0), (0, true));
     assert_eq!(world.run("getent", &["group", &removed.name]).stdout, "");
     let records = world.server().join("sys/users");
