@@ -24,3 +24,4 @@ pub mod suggest;
 pub mod supervise;
 pub mod template;
 pub mod time;
+pub mod version;

@@ -56,6 +56,8 @@ pub(crate) struct Manager {
     /// Since when nothing is wanted and nobody has asked.
     idle_since: Option<Moment>,
     leaving: Option<Vec<oneshot::Sender<Answer>>>,
+    /// The binary whose process manager is to take the place of this one.
+    renewing: Option<PathBuf>,
 }
 
 /// One app and environment.
@@ -113,7 +115,13 @@ impl Manager {
             front: Front::new(listeners),
             idle_since: None,
             leaving: None,
+            renewing: None,
         }
+    }
+
+    /// Whether another process manager is to take the place of this one.
+    pub(crate) fn is_renewing(&self) -> bool {
+        self.renewing.is_some()
     }
 
     /// Everything there is to do now. Returns when to come back if nothing happens, or none when it is time to go.
@@ -415,6 +423,14 @@ impl Manager {
                         self.leaving.get_or_insert_default().push(reply);
                         None
                     }
+                    Request::Renew { exe } => {
+                        // Who is ending everything needs no successor.
+                        if self.leaving.is_none() {
+                            self.renewing = Some(exe);
+                        }
+                        let _ = reply.send(Answer::Leaving);
+                        None
+                    }
                 }
             }
         }
@@ -436,8 +452,9 @@ impl Manager {
         statuses
     }
 
-    /// Leaves everything as it is, for the next process manager.
-    pub(crate) fn leave(&mut self) {
+    /// Leaves everything as it is, for the next process manager. Returns its binary and the front's sockets, where one is
+    /// to be started.
+    pub(crate) fn leave(&mut self) -> Option<(PathBuf, Listeners)> {
         self.write_down();
         // The beginnings of lines that were read already would be lost otherwise.
         for instance in self.places.values().flat_map(|state| state.instances.values()) {
@@ -445,6 +462,7 @@ impl Manager {
                 output.finish();
             }
         }
+        self.renewing.take().map(|exe| (exe, self.front.take_listeners()))
     }
 
     /// Tells those who asked for the end of everything that it has come.
