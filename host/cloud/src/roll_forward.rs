@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use jecloud_model::app::Failure;
 use jecloud_model::cloud::{
-    Change, CloudState, CloudStep, Objects, Place, ReleaseOutcome, SeenCloud, ServerRecord, back_off, plan,
+    Basis, Change, CloudState, CloudStep, Objects, Place, ReleaseOutcome, SeenCloud, ServerName, ServerRecord, back_off,
+    plan,
 };
-use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber};
+use jecloud_model::ids::{AppName, EnvironmentName, Generation, ReleaseNumber};
 use jecloud_model::time::Timestamp;
 
 use crate::machines::{Details, MachineError, Machines};
@@ -108,6 +109,16 @@ pub enum RollForwardError {
     /// The object store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A server knows a newer state than the one in the store, or belongs to another cloud, or has a newer JeCloud.
+    #[error("server {server} is not told anything: {error}")]
+    Outdated {
+        /// Which.
+        server: ServerName,
+        /// Why, in its words.
+        error: String,
+        /// What the person can do.
+        hint: String,
+    },
 }
 
 impl RollForwardError {
@@ -116,6 +127,7 @@ impl RollForwardError {
         match self {
             Self::State(error) => error.hint(),
             Self::Store(_) => String::new(),
+            Self::Outdated { hint, .. } => hint.clone(),
         }
     }
 }
@@ -140,6 +152,7 @@ pub fn roll_forward(
         troubles: BTreeMap::new(),
         idle_rounds: 0,
         last_progress: cloud.world.now(),
+        outdated: None,
     };
     loop {
         if let Some(report) = run.round()? {
@@ -162,6 +175,8 @@ struct Run<'a, 'r> {
     /// Rounds in a row in which nothing was achieved.
     idle_rounds: u32,
     last_progress: Timestamp,
+    /// A server that did not do what follows from the state of this generation, because that is not the newest one.
+    outdated: Option<(Generation, RollForwardError)>,
 }
 
 impl Run<'_, '_> {
@@ -175,6 +190,11 @@ impl Run<'_, '_> {
             return Err(StateError::Nothing { app: self.cloud.app.clone() }.into());
         };
         let state = known.state;
+        match self.outdated.take() {
+            // Looking again shows nothing newer: it is not that somebody was faster a moment ago.
+            Some((generation, error)) if generation >= state.generation => return Err(error),
+            _ => {}
+        }
         if let Some(end) = self.end_of_release(&state) {
             return Ok(Some(Report { state, end }));
         }
@@ -280,6 +300,7 @@ impl Run<'_, '_> {
         sighting: &Sighting,
         steps: &[CloudStep],
     ) -> Result<(CloudState, bool), RollForwardError> {
+        let basis = Basis::of(&state);
         let mut progressed = false;
         let mut by_place: BTreeMap<Place, Vec<&CloudStep>> = BTreeMap::new();
         for step in steps {
@@ -314,9 +335,9 @@ impl Run<'_, '_> {
         }
         let by_place: Vec<(Place, Vec<&CloudStep>)> = by_place.into_iter().collect();
         for group in by_place.chunks(AT_ONCE) {
-            let results = self.work(&state, sighting, group);
+            let results = self.work(&state, &basis, sighting, group);
             for (place, result) in results {
-                progressed |= self.record_result(&mut state, place, result)?;
+                progressed |= self.record_result(&mut state, &basis, place, result)?;
             }
         }
         Ok((state, progressed))
@@ -326,6 +347,7 @@ impl Run<'_, '_> {
     fn work(
         &mut self,
         state: &CloudState,
+        basis: &Basis,
         sighting: &Sighting,
         group: &[(Place, Vec<&CloudStep>)],
     ) -> Vec<(Place, Worked)> {
@@ -345,6 +367,7 @@ impl Run<'_, '_> {
                         store: cloud.store,
                         machines: cloud.machines,
                         state,
+                        basis,
                         place,
                         machine: sighting.machines.get(place).map(|machine| &**machine),
                         followed,
@@ -378,6 +401,7 @@ impl Run<'_, '_> {
     fn record_result(
         &mut self,
         state: &mut CloudState,
+        basis: &Basis,
         place: Place,
         worked: Worked,
     ) -> Result<bool, RollForwardError> {
@@ -401,6 +425,12 @@ impl Run<'_, '_> {
         }
         if worked.unfinished {
             self.nudged.insert(place.clone(), true);
+        }
+        if let Some(MachineError::Outdated { error, hint }) = worked.error {
+            // Not the server's failure. What is recorded of it meanwhile decides what comes next.
+            self.troubles.insert(place.clone(), error.clone());
+            self.outdated = Some((basis.generation, RollForwardError::Outdated { server: place.server, error, hint }));
+            return Ok(true);
         }
         if let Some(error) = worked.error {
             let reason = error.to_line();

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::now;
 use crate::error::ServerError;
 use crate::place::Place;
-use crate::process_manager::process_manager;
+use crate::process_manager::{Renewed, process_manager};
 use crate::server::{self, APP_USER, Server, ServerDocument};
 use crate::tables;
 
@@ -56,8 +56,21 @@ pub fn init(
             .map_err(|source| ServerError::Format { path: root.server_document(), source })?;
         durable::write_json(&root.server_document(), &document, 0o644)?;
     }
-    crate::boot::install(root, exe)?;
+    renew(root, exe)?;
     Ok(document)
+}
+
+/// Has what runs here of JeCloud, and what brings it back at boot, be of this binary. Nothing that is asked of the apps
+/// is lost by that.
+///
+/// # Errors
+///
+/// [`ServerError::Newer`] where what runs is newer: then nothing was changed.
+pub fn renew(root: &ServerRoot, exe: &Path) -> Result<(), ServerError> {
+    if let Renewed::Newer(running) = process_manager(root, exe).renew()? {
+        return Err(ServerError::Newer { running });
+    }
+    crate::boot::install(root, exe)
 }
 
 /// A user without a password, a home or a shell.
@@ -200,8 +213,10 @@ pub fn put_hook(root: &ServerRoot, digest: &Digest, file: &Path) -> Result<(), S
     Ok(durable::replace(&root.hook(digest), &bytes, 0o644)?)
 }
 
-/// Records the wish to deploy a release and has a roll-forward begin with it. Returns at once.
+/// Records the wish to deploy a release and has a roll-forward begin with it. Returns at once. What runs here of an older
+/// JeCloud is renewed before.
 pub fn deploy(server: &Server, release: &Release) -> Result<Requested, ServerError> {
+    renew(&server.root, &server.exe)?;
     let place = Place::new(&server.root, &release.app, &release.environment);
     durable::create_dirs(place.root.path(), 0o755)?;
     durable::create_dirs(&place.root.versions(), 0o755)?;

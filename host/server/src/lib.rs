@@ -4,6 +4,7 @@
 //! `jecloud_model`; here is what it looks with (`observe`) and what it acts with (`work`, a file per state).
 
 pub mod allocation;
+pub mod basis;
 pub mod api;
 mod boot;
 mod clock;

@@ -14,6 +14,9 @@ use crate::protocol::{Answer, Request};
 /// How long one that was asked to leave may take before it is told by a signal: an older one does not know the question.
 const ASKED: Duration = Duration::from_secs(2);
 
+/// How long the one that it starts may take to be there, before another one is started.
+const BEGIN: Duration = Duration::from_secs(1);
+
 /// What [`renew`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewed {
@@ -49,7 +52,8 @@ pub fn renew(root: &ServerRoot, exe: &Path, deadline: Instant) -> Result<Renewed
             {
                 return Ok(result);
             }
-            // Its successor has not begun yet, or was killed.
+            // Its successor is just beginning, or was killed.
+            None if asked.is_some_and(|(_, since, by_signal)| !by_signal && since.elapsed() < BEGIN) => {}
             None => client::ensure_running(root, exe)?,
             Some((_, Binary::Newer(version))) => return Ok(Renewed::Newer(version)),
             Some((pid, Binary::Older)) => {
@@ -75,7 +79,9 @@ pub fn renew(root: &ServerRoot, exe: &Path, deadline: Instant) -> Result<Renewed
             }
             Some((_, Binary::Unknown)) => {}
             Some((_, Binary::Same)) => match lock::holder(&front)?.map(|pid| binary::compare(pid, exe)) {
-                None | Some(Binary::Same) => return Ok(result),
+                Some(Binary::Same) => return Ok(result),
+                // One is just being replaced, or started again.
+                None => {}
                 Some(Binary::Newer(version)) => return Ok(Renewed::Newer(version)),
                 Some(Binary::Older) => result = Renewed::Replaced,
                 Some(Binary::Unknown) => {}

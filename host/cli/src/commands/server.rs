@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use jecloud_cloud::{Found, Options, roll_forward};
 use jecloud_disk::log::{KEEP, MAX_BYTES, RotatingLog};
+use jecloud_model::cloud::Basis;
 use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
-use jecloud_server::{LogWish, Place, Server, ServerError, api, destroy, process_manager, rollforward};
+use jecloud_server::{LogWish, Place, Server, ServerError, api, basis, destroy, process_manager, rollforward};
 use serde::de::DeserializeOwned;
 
 use crate::args::{Cli, ServerAction};
@@ -31,11 +32,13 @@ const LONGEST_INPUT: u64 = 64 << 20;
 /// How long the process manager may take to end everything.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(11 * 60);
 
-pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCode, Failure> {
+pub(crate) fn run(root: Option<PathBuf>, basis: Option<&Basis>, action: ServerAction) -> Result<ExitCode, Failure> {
     let root = match root {
         Some(root) => ServerRoot::new(root),
         None => Home::from_environment()?.server(),
     };
+    // Who types it by hand, in an emergency, bases it on nothing but their own judgement.
+    let accept = |app: &AppName| basis.map(|basis| basis::accept(&root, app, basis)).transpose();
     match action {
         ServerAction::Init { listen } => {
             let listen = (!listen.is_empty()).then_some(listen);
@@ -54,14 +57,18 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
             if release.version != version {
                 return Err(Failure::usage(format!("the release on standard input is of version {}", release.version)));
             }
-            api::deploy(&session::local_server(root)?, &release)?;
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&release.app)?;
+            api::deploy(&server, &release)?;
         }
         ServerAction::Commit { app, environment, release } => {
-            let server = session::local_server(root)?;
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&app)?;
             api::commit(&server, &Place::new(&server.root, &app, &environment), release)?;
         }
         ServerAction::Abort { app, environment, release } => {
-            let server = session::local_server(root)?;
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&app)?;
             api::abort(&server, &Place::new(&server.root, &app, &environment), release)?;
         }
         ServerAction::Follow { app, environment, release } => {
@@ -74,7 +81,9 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
             })?;
         }
         ServerAction::Destroy { app, environment } => {
-            let server = session::local_server(root)?;
+            let server = session::local_server(root.clone())?;
+            // Others need not wait until the processes have ended.
+            drop(accept(&app)?);
             destroy::destroy(&server, &Place::new(&server.root, &app, &environment))?;
         }
         ServerAction::Rollforward { app, environment, quiet } => return roll(root, app, environment, quiet),
@@ -134,6 +143,10 @@ fn roll(
         return Ok(ExitCode::SUCCESS);
     }
     let server = session::local_server(root)?;
+    // Who typed `jecloud fwd` has this binary; the one that looks once a minute is of the binary that runs.
+    if !quiet && app.is_none() {
+        api::renew(&server.root, &server.exe)?;
+    }
     let result = match (app, environment) {
         (Some(app), Some(environment)) => {
             let place = Place::new(&server.root, &app, &environment);

@@ -266,6 +266,10 @@ impl Machine for NeverAsked {
         unreachable!("nobody asks where requests go")
     }
 
+    fn renew(&self) -> Result<(), MachineError> {
+        unreachable!("nobody tells it anything")
+    }
+
     fn interact(&self, _what: Interactive<'_>) -> Result<i32, MachineError> {
         unreachable!("nobody has a terminal here")
     }
