@@ -66,6 +66,16 @@ pub struct Wants {
     pub hooks: BTreeSet<Digest>,
 }
 
+/// The answer to `rollforward`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct RolledForward {
+    /// Whether JeCloud's own processes were replaced by newer ones.
+    pub renewed: bool,
+    /// Processes that did not run and were started: `shop production web.1`.
+    pub started: Vec<String>,
+}
+
 /// Archives belong to an environment, so the question names it.
 #[derive(Serialize)]
 struct Question<'a> {
@@ -185,9 +195,9 @@ impl<'a> Server<'a> {
         self.tell(&["destroy", app.as_str(), environment.as_str()], None, TAKE_TIMEOUT)
     }
 
-    /// Has the server do whatever there is to do, and waits for it.
-    pub fn roll_forward(&self) -> Result<(), MachineError> {
-        self.tell(&["rollforward"], None, ROLL_FORWARD_TIMEOUT)
+    /// Has the server do whatever there is to do, and waits for it. Returns what that was.
+    pub fn roll_forward(&self) -> Result<RolledForward, MachineError> {
+        self.ask(&["rollforward"], None, ROLL_FORWARD_TIMEOUT)
     }
 
     fn tell(&self, args: &[&str], stdin: Option<&[u8]>, timeout: Duration) -> Result<(), MachineError> {

@@ -215,10 +215,9 @@ impl Run<'_, '_> {
             return Ok(Some(Report { state, end: End::LostRace { newer } }));
         }
         if steps.is_empty() {
-            if self.options.wake {
-                self.wake_servers(&sighting);
-            }
-            return Ok(Some(Report { state, end: End::Settled }));
+            let troubles = if self.options.wake { self.wake_servers(&sighting)? } else { BTreeMap::new() };
+            let end = if troubles.is_empty() { End::Settled } else { End::Unfinished { troubles } };
+            return Ok(Some(Report { state, end }));
         }
         self.troubles.retain(|place, _| sighting.machines.contains_key(place));
         self.troubles.extend(sighting.unreachable.clone());
@@ -515,15 +514,24 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Has all servers do whatever they find to do.
-    fn wake_servers(&mut self, sighting: &Sighting) {
+    /// Has all servers do whatever they find to do. What they could not, by place.
+    fn wake_servers(&mut self, sighting: &Sighting) -> Result<BTreeMap<Place, String>, RollForwardError> {
+        let mut troubles = sighting.unreachable.clone();
         for (place, machine) in &sighting.machines {
             let name = place.server.to_string();
-            if let Err(error) = Server::new(&**machine, &name).roll_forward() {
-                let (reason, hint) = (error.to_line(), error.hint().to_owned());
-                self.reporter.report(Progress::Trouble { place: place.clone(), reason, hint });
+            match machine.renew().and_then(|()| Server::new(&**machine, &name).roll_forward()) {
+                Ok(rolled) => self.reporter.report(Progress::Woken { place: place.clone(), rolled }),
+                Err(MachineError::Outdated { error, hint }) => {
+                    return Err(RollForwardError::Outdated { server: place.server.clone(), error, hint });
+                }
+                Err(error) => {
+                    let (reason, hint) = (error.to_line(), error.hint().to_owned());
+                    troubles.insert(place.clone(), reason.clone());
+                    self.reporter.report(Progress::Trouble { place: place.clone(), reason, hint });
+                }
             }
         }
+        Ok(troubles)
     }
 }
 

@@ -61,16 +61,35 @@ pub fn init(
 }
 
 /// Has what runs here of JeCloud, and what brings it back at boot, be of this binary. Nothing that is asked of the apps
-/// is lost by that.
+/// is lost by that. Returns whether something had to be replaced.
 ///
 /// # Errors
 ///
 /// [`ServerError::Newer`] where what runs is newer: then nothing was changed.
-pub fn renew(root: &ServerRoot, exe: &Path) -> Result<(), ServerError> {
-    if let Renewed::Newer(running) = process_manager(root, exe).renew()? {
-        return Err(ServerError::Newer { running });
-    }
-    crate::boot::install(root, exe)
+pub fn renew(root: &ServerRoot, exe: &Path) -> Result<bool, ServerError> {
+    let is_renewed = match process_manager(root, exe).renew()? {
+        Renewed::Nothing => false,
+        Renewed::Replaced => true,
+        Renewed::Newer(running) => return Err(ServerError::Newer { running }),
+    };
+    crate::boot::install(root, exe)?;
+    Ok(is_renewed)
+}
+
+/// What a roll-forward that somebody asked for did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolledForward {
+    /// Whether JeCloud's own processes were replaced by those of this binary.
+    pub renewed: bool,
+    /// Processes of apps that did not run and were started: `shop production web.1`.
+    pub started: Vec<String>,
+}
+
+/// The processes that run, with their numbers; none where there is no process manager.
+pub fn running(server: &Server) -> BTreeMap<String, u32> {
+    let name = |status: &ProcessStatus| format!("{} {} {}", status.app, status.environment, status.id.short());
+    let statuses = server.processes.statuses().unwrap_or_default();
+    statuses.iter().filter_map(|status| Some((name(status), status.pid?))).collect()
 }
 
 /// A user without a password, a home or a shell.

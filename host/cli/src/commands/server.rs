@@ -17,6 +17,7 @@ use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
+use jecloud_server::api::RolledForward;
 use jecloud_server::{LogWish, Place, Server, ServerError, api, basis, destroy, process_manager, rollforward};
 use serde::de::DeserializeOwned;
 
@@ -144,8 +145,11 @@ fn roll(
     }
     let server = session::local_server(root)?;
     // Who typed `jecloud fwd` has this binary; the one that looks once a minute is of the binary that runs.
-    if !quiet && app.is_none() {
-        api::renew(&server.root, &server.exe)?;
+    let is_asked = !quiet && app.is_none();
+    let mut did = RolledForward::default();
+    let before = api::running(&server);
+    if is_asked {
+        did.renewed = api::renew(&server.root, &server.exe)?;
     }
     let result = match (app, environment) {
         (Some(app), Some(environment)) => {
@@ -160,7 +164,14 @@ fn roll(
             result
         }
     };
-    let Err(errors) = result else { return Ok(ExitCode::SUCCESS) };
+    let Err(errors) = result else {
+        if is_asked {
+            let started = |(name, pid): (String, u32)| (before.get(&name) != Some(&pid)).then_some(name);
+            did.started = api::running(&server).into_iter().filter_map(started).collect();
+            print_json_line(&did);
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
     let lines: Vec<String> = errors.iter().map(|(place, error)| in_one_line(place, error)).collect();
     let log = server.root.system_log("rollforward");
     let now = Timestamp::from_system(std::time::SystemTime::now());

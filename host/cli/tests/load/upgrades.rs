@@ -129,7 +129,9 @@ fn nothing_goes_back_to_an_older_version_by_itself() {
 
     let newer = another(&world, "jecloud-new", Some("0.2.0"));
     type_as(&project, &newer, &["version"]).ok().says("jecloud 0.2.0");
-    type_as(&project, &newer, &["fwd"]).ok();
+    let forward = type_as(&project, &newer, &["fwd"]).ok();
+    forward.says("What runs of JeCloud on this machine was replaced by this version.").says("Nothing is left to do.");
+    type_as(&project, &newer, &["fwd"]).ok().does_not_say("replaced");
     all_are_of(&world, &newer);
     let after = pids();
     assert_eq!(after.2, before.2, "the app was not touched");
