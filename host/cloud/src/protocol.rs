@@ -53,6 +53,9 @@ pub struct EnvironmentStatus {
     /// `app.json`, if there is one.
     #[serde(default)]
     pub document: Option<AppDocument>,
+    /// From which state of which cloud the server was told something about the app the last time.
+    #[serde(default)]
+    pub basis: Option<Basis>,
 }
 
 /// The question and the answer of `want`: which of these does the server lack?

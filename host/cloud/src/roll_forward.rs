@@ -202,6 +202,10 @@ impl Run<'_, '_> {
             return Ok(Some(Report { state, end: End::Cancelled }));
         }
         let sighting = observe::servers(self.cloud.machines, &state, self.options.environment.as_ref());
+        if let Some((server, refused)) = sighting.stranger {
+            let (error, hint) = (refused.to_string(), refused.hint());
+            return Err(RollForwardError::Outdated { server, error, hint });
+        }
         if self.stored.is_none() {
             self.stored = observe::objects(self.cloud.store).ok();
         }

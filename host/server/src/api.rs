@@ -10,6 +10,7 @@ use jecloud_disk::log::{self, RotatingLog};
 use jecloud_disk::{durable, tree};
 use jecloud_launch::{Launch, User};
 use jecloud_model::app::{AppDocument, DeploymentState, Outcome, Requested};
+use jecloud_model::cloud::Basis;
 use jecloud_model::events::{Event, What};
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
 use jecloud_model::layout::ServerRoot;
@@ -132,6 +133,9 @@ pub struct EnvironmentStatus {
     pub hosts: Vec<String>,
     /// What the process manager says; none where it does not run.
     pub processes: Option<Vec<ProcessStatus>>,
+    /// From which state of which cloud the server was told something about the app the last time.
+    #[serde(default)]
+    pub basis: Option<Basis>,
 }
 
 /// Answers for all apps and environments, or for some. Starts nothing.
@@ -144,6 +148,7 @@ pub fn status(
     let manager = process_manager(root, exe);
     let processes = manager.statuses().ok();
     let mut environments = Vec::new();
+    let known = crate::basis::known(root)?;
     for place in Place::all(root)? {
         if app.is_some_and(|app| *app != place.app)
             || environment.is_some_and(|environment| *environment != place.environment)
@@ -160,6 +165,7 @@ pub fn status(
         environments.push(EnvironmentStatus {
             processes: processes.as_ref().map(|all| all.iter().filter(own).cloned().collect()),
             hosts: prepared.map(|prepared| prepared.hosts).unwrap_or_default(),
+            basis: known.apps.get(&place.app).cloned(),
             app: place.app,
             environment: place.environment,
             document,

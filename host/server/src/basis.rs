@@ -28,7 +28,7 @@ pub struct Accepted(#[expect(dead_code, reason = "held, not used")] Lock);
 pub fn accept(root: &ServerRoot, app: &AppName, basis: &Basis) -> Result<Accepted, ServerError> {
     let lock = Lock::acquire(&root.pid_file("clouds"), Instant::now() + DEADLINE)?;
     let path = root.known_clouds();
-    let mut known: KnownClouds = durable::read_json(&path)?.unwrap_or_default();
+    let mut known = known(root)?;
     let before = known.clone();
     known.accept(app, basis, is_empty(root, app)?)?;
     if known != before {
@@ -37,6 +37,11 @@ pub fn accept(root: &ServerRoot, app: &AppName, basis: &Basis) -> Result<Accepte
     }
     fault::point("basis.noted").map_err(|source| ServerError::Io { action: "go on", source })?;
     Ok(Accepted(lock))
+}
+
+/// What is known of clouds.
+pub(crate) fn known(root: &ServerRoot) -> Result<KnownClouds, ServerError> {
+    Ok(durable::read_json(&root.known_clouds())?.unwrap_or_default())
 }
 
 /// Whether nothing of the app is on this server.
