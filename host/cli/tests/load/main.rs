@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "clients that ask at a fixed pace")]
 
+mod another;
 mod app;
 mod clients;
 mod deployments;

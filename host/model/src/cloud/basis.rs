@@ -67,9 +67,7 @@ pub struct KnownClouds {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BasisRefused {
     /// Nothing moves backwards.
-    #[error(
-        "it was told from generation {asked} of the cloud state of {app}, and knows generation {newest} already"
-    )]
+    #[error("it was told from generation {asked} of the cloud state of {app}, and knows generation {newest} already")]
     Older {
         /// Whose cloud.
         app: AppName,
