@@ -33,7 +33,13 @@ pub(crate) struct Watcher<'a> {
 
 impl<'a> Watcher<'a> {
     pub(crate) fn new(session: &Session, progress: &'a mut Progress, release: ReleaseNumber) -> Self {
-        Self { progress, release, is_local: session.provider == Provider::Local, noted: BTreeSet::new(), woken: Vec::new() }
+        Self {
+            progress,
+            release,
+            is_local: session.provider == Provider::Local,
+            noted: BTreeSet::new(),
+            woken: Vec::new(),
+        }
     }
 
     /// A line about a server.

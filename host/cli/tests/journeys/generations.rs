@@ -49,7 +49,11 @@ fn a_plan_from_an_older_state_is_refused() {
     ];
     for command in commands {
         let refused = told(&project, stale, command).code(3);
-        assert!(refused.stdout.contains(&format!("generation {stale} of the cloud state of app")), "{}", refused.said());
+        assert!(
+            refused.stdout.contains(&format!("generation {stale} of the cloud state of app")),
+            "{}",
+            refused.said()
+        );
         assert!(refused.stdout.contains("Nothing was changed."), "{}", refused.said());
     }
     // Killed after it was noted and before anything was done: what is noted is noted.
@@ -99,7 +103,12 @@ fn a_server_of_another_cloud_is_left_alone() {
     project.write("server.js", &answers("two"));
     let refused = project.jecloud(&["deploy"]).code(3);
     let said = normalise(&refused.stderr);
-    for part in ["server app-1 is not told anything", "it belongs to another cloud of app", "What serves there serves on", "state edit"] {
+    for part in [
+        "server app-1 is not told anything",
+        "it belongs to another cloud of app",
+        "What serves there serves on",
+        "state edit",
+    ] {
         assert!(said.contains(part), "{part:?} is missing: {said}");
     }
     let id = lost["cloud_id"].as_str().expect("an id");

@@ -17,6 +17,8 @@ const LOOK: &str = "ls /usr/local/lib/jecloud | wc -l\nreadlink /usr/local/bin/j
 /// not one failed request; what runs on the server and what brings it back at boot is of the newest; the oldest binary is
 /// gone. An older JeCloud is told so, and changes nothing.
 ///
+/// Whoever is killed half-way is finished by the next one.
+///
 /// Fails without the renewal before a server is told anything, when the front is restarted rather than replaced, and
 /// without the script that removes old binaries.
 #[test]
@@ -31,9 +33,20 @@ fn a_newer_jecloud_takes_over_under_load() {
     assert!(first.len() == 5 && first[0] == "1", "{}", looked.said());
     let clients = Clients::begin(&format!("http://{}", hosts[0]));
     let newer = [another(&world, "newer", None), another(&world, "newest", Some("0.2.0"))];
+    // Killed half-way: what runs is of the one and what is called `jecloud` of the other.
+    for point in ["remote.renew.init", "remote.renew.switch"] {
+        let fault = [("JECLOUD_FAULT", format!("{point}#1=crash"))];
+        let fault = fault.each_ref().map(|(name, value)| (*name, value.as_str()));
+        project.write("server.js", &app::server(2, Kind::Good));
+        assert_ne!(
+            project.run_with(&fault, &newer[0].display().to_string(), &["deploy", "--force"]).status,
+            0,
+            "{point}"
+        );
+    }
     for (newer, version) in newer.iter().zip(2..) {
         project.write("server.js", &app::server(version, Kind::Good));
-        project.run(&newer.display().to_string(), &["deploy"]).ok();
+        project.run(&newer.display().to_string(), &["deploy", "--force"]).ok();
     }
     let answers = clients.answers();
     assert_eq!(clients.end(), Vec::<String>::new(), "of {answers}");

@@ -79,7 +79,7 @@ fn wrong_types() {
             "app = 'x'\n[cloud]\nbinaries = { arm64 = 'x' }",
             "3:14: unknown key `arm64` in [cloud.binaries]; what may be here: x86_64, aarch64, riscv64",
         ),
-        ("app = 'x'\n[cloud]\nbinaries = 'x'", "3:12: `cloud.binaries` must be a table, found the string \"x\""),
+        ("app = 'x'\n[cloud]\nbinaries = 'x'", "3:12: `cloud.binaries` must be a table, found a string"),
         ("app = 'x'\n[cloud]\nlisten = 80", "3:10: `cloud.listen` must be a list of strings, found the number 80"),
         (
             "app = 'x'\n[cloud]\nlisten = ['[::]:80', 81]",
