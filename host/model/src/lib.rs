@@ -4,6 +4,7 @@
 //! tested here by the thousand; whatever acts, acts elsewhere and decides nothing.
 
 pub mod app;
+mod chain;
 pub mod cloud;
 pub mod config;
 pub mod deploy_plan;
@@ -20,8 +21,11 @@ pub mod processes;
 pub mod release;
 pub mod rollforward;
 pub mod routes;
+pub mod secrets;
 pub mod suggest;
 pub mod supervise;
 pub mod template;
 pub mod time;
 pub mod version;
+
+pub use chain::chain;

@@ -147,9 +147,8 @@ mod tests {
             assert_eq!(architecture_of(Path::new(path)).expect("no error"), None);
         }
         let directory = tempfile::tempdir().expect("a directory");
-        let architecture = |name, at, bytes: &[u8]| {
-            architecture_of(&changed(directory.path(), name, at, bytes)).expect("readable")
-        };
+        let architecture =
+            |name, at, bytes: &[u8]| architecture_of(&changed(directory.path(), name, at, bytes)).expect("readable");
         let (name, machine) = other();
         assert_eq!(architecture("other", 18, &machine.to_le_bytes()).as_deref(), Some(name));
         // Fails without each of the checks: 32 bits, FreeBSD, a library's object file, an architecture unheard of.
@@ -164,7 +163,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let (name, machine) = other();
         let fits = changed(directory.path(), "fits", 18, &machine.to_le_bytes());
-        let with = |path: &Path| Binaries { others: [(name.to_owned(), path.to_owned())].into(), ..Binaries::default() };
+        let with =
+            |path: &Path| Binaries { others: [(name.to_owned(), path.to_owned())].into(), ..Binaries::default() };
         let refused = |binaries: &Binaries| match binaries.for_architecture(name) {
             Err(MachineError::Refused { error, hint }) => format!("{error}; {hint}"),
             other => panic!("{other:?}"),

@@ -115,11 +115,7 @@ impl RemoteMachine {
     }
 
     /// Puts the binary for the server there, under a name of its own, and tries it. Returns where it is.
-    fn place(
-        &self,
-        binaries: &Binaries,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<(Installed, String), MachineError> {
+    fn place(&self, binaries: &Binaries, progress: &mut dyn FnMut(u64)) -> Result<(Installed, String), MachineError> {
         let file = self.fitting(binaries)?;
         let sha256 = digest_of(&file).map_err(|source| self.unreadable(&file, source))?;
         let to = self.path_of(&sha256);

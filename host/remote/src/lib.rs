@@ -32,12 +32,12 @@ mod target;
 mod terminal;
 mod upload;
 
+pub use binaries::Binaries;
 pub use connect::{Connection, Jump, Timing};
 pub use drive::{Ended, Finished, Stream};
 pub use error::RemoteError;
 pub use host_key::{HostKey, HostKeyRule};
 pub use identity::{Identity, OwnKeys};
-pub use binaries::Binaries;
 pub use install::Installed;
 pub use key_pair::{KeyPair, PrivateText};
 pub use machine::{Places, RemoteMachine};

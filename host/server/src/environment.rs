@@ -7,6 +7,7 @@ use jecloud_disk::{durable, tree};
 use jecloud_launch::DEFAULT_PATH;
 use jecloud_model::ids::{InstanceId, ServiceName};
 use jecloud_model::release::Release;
+use jecloud_model::secrets;
 use jecloud_model::template::escape;
 
 use crate::commands::Runner;
@@ -26,7 +27,9 @@ pub(crate) struct Surroundings<'a> {
     /// `{data}`.
     pub data: PathBuf,
     packages: BTreeMap<String, String>,
-    /// Variables that the host sets, as templates: a hook may replace them.
+    /// The host's own few variables, as templates: a hook may replace them.
+    pub of_host: BTreeMap<String, String>,
+    /// The same with the values of all services.
     pub before: BTreeMap<String, String>,
     /// Variables that the person sets, as templates: they have the last word.
     pub after: BTreeMap<String, String>,
@@ -56,14 +59,17 @@ impl<'a> Surroundings<'a> {
             .into_iter()
             .filter_map(|package| Some((package.name, package.directory?)))
             .collect();
-        let before = BTreeMap::from([
+        let of_host = BTreeMap::from([
             ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
             ("HOME".to_owned(), escape(&home.display().to_string())),
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
         ]);
-        let after = release.env.iter().map(|(name, value)| (name.clone(), escape(value))).collect();
+        let plain = release.env.iter().map(|(name, value)| (name.clone(), escape(value)));
+        let secret = release.secrets.iter().filter(|(_, secret)| secret.variable);
+        let after = plain.chain(secret.map(|(name, _)| (name.clone(), secrets::placeholder(name)))).collect();
         let source = place.root.version(&release.version);
-        Ok(Self { release, service, source, data, packages, before, after })
+        let before = of_host.clone();
+        Ok(Self { release, service, source, data, packages, of_host, before, after })
     }
 
     /// With the values of all services, as templates without gaps.

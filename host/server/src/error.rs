@@ -9,6 +9,8 @@ use jecloud_model::cloud::BasisRefused;
 use jecloud_model::format::TooOld;
 use jecloud_model::version::Version;
 
+pub use jecloud_model::chain;
+
 /// An error of the server's part.
 ///
 /// The split that matters is made by [`ServerError::into_failure`]: what makes a deployment fail, as opposed to what
@@ -110,16 +112,4 @@ impl From<Failure> for ServerError {
     fn from(failure: Failure) -> Self {
         Self::Deployment(failure)
     }
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

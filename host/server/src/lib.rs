@@ -4,8 +4,8 @@
 //! `jecloud_model`; here is what it looks with (`observe`) and what it acts with (`work`, a file per state).
 
 pub mod allocation;
-pub mod basis;
 pub mod api;
+pub mod basis;
 mod boot;
 mod clock;
 mod commands;

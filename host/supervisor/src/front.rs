@@ -213,7 +213,9 @@ impl Front {
             return Some(self.replace_at);
         }
         if self.lacks_sockets() {
-            starter.journal.say("the system does not let us copy the front's sockets; it has to give them to another one");
+            starter
+                .journal
+                .say("the system does not let us copy the front's sockets; it has to give them to another one");
             return None;
         }
         self.count += 1;

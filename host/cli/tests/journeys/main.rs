@@ -12,6 +12,8 @@ mod interrupted;
 mod killed;
 mod package_managers;
 mod rollback;
+mod secrets;
+mod services;
 mod state;
 mod users;
 mod words;
