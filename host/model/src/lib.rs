@@ -29,5 +29,6 @@ pub mod template;
 pub mod time;
 pub mod topology;
 pub mod user;
+pub mod version;
 
 pub use chain::chain;

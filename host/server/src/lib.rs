@@ -5,6 +5,7 @@
 
 pub mod allocation;
 pub mod api;
+pub mod basis;
 mod boot;
 mod clock;
 mod commands;
@@ -41,5 +42,5 @@ pub use logs::{LogWish, logs};
 pub use one_off::one_off;
 pub use place::Place;
 pub use plan::{PlanRequest, plan};
-pub use process_manager::{ProcessManager, process_manager};
+pub use process_manager::{ProcessManager, Renewed, process_manager};
 pub use server::{Server, ServerDocument, document};
