@@ -63,7 +63,10 @@ pub(crate) fn compose(
     let mut processes: BTreeMap<ProcessName, ProcessWish> = wished
         .processes
         .iter()
-        .map(|(name, process)| (name.clone(), ProcessWish { count: process.count, health: process.health.clone() }))
+        .map(|(name, process)| {
+            let wish = ProcessWish { count: process.count, health: process.health.clone(), limits: process.limits };
+            (name.clone(), wish)
+        })
         .collect();
     for (name, count) in circumstances.scaled {
         processes.entry(name.clone()).or_default().count = Some(*count);

@@ -13,6 +13,7 @@ pub mod glob;
 pub mod hook;
 pub mod ids;
 pub mod layout;
+pub mod limits;
 pub mod lock;
 pub mod powers;
 pub mod prepared;

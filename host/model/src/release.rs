@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::Format;
 use crate::hook::Powers;
 use crate::ids::{AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, ServiceName, VersionId};
+use crate::limits::Limits;
 use crate::time::Timestamp;
 
 /// One act of deploying. Never changes once it is recorded: the cloud state and every server hold the same one.
@@ -65,6 +66,9 @@ pub struct ProcessWish {
     /// The path of an HTTP health check on its first port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
+    /// What each instance may use. Documents from before there were limits have none.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 impl Release {
@@ -147,6 +151,10 @@ mod tests {
         assert!(!check(|other| other.version = VersionId::from_sha256([8; 32])));
         assert!(!check(|other| drop(other.env.insert("A".to_owned(), "1".to_owned()))));
         assert!(!check(|other| other.services.clear()));
+        assert!(!check(|other| {
+            let limits = Limits { memory_bytes: Some(1 << 30), cpu_millis: None };
+            other.processes.insert("web".parse().expect("valid"), ProcessWish { limits, ..ProcessWish::default() });
+        }));
         assert!(!check(|other| other.hosts.push("x.localhost".to_owned())));
         assert!(!check(|other| other.services.values_mut().for_each(|service| service.hook = Digest::of(b"other"))));
     }

@@ -23,6 +23,7 @@ use crate::place::Place;
 use crate::process_manager::process_manager;
 use crate::server::{self, APP_USER, Server, ServerDocument};
 use crate::tables;
+use crate::wishes;
 
 /// Makes the directory of a server, and where JeCloud is root the user as whom apps run, and what brings it back at
 /// boot. `exe` is the binary that is to be started then.
@@ -100,6 +101,9 @@ pub struct EnvironmentStatus {
     pub hosts: Vec<String>,
     /// What the process manager says; none where it does not run.
     pub processes: Option<Vec<ProcessStatus>>,
+    /// What a person has to know about what runs.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// Answers for all apps and environments, or for some. Starts nothing.
@@ -128,6 +132,11 @@ pub fn status(
         environments.push(EnvironmentStatus {
             processes: processes.as_ref().map(|all| all.iter().filter(own).cloned().collect()),
             hosts: prepared.map(|prepared| prepared.hosts).unwrap_or_default(),
+            notes: serving
+                .and_then(|release| place.release(release).ok())
+                .and_then(|release| wishes::not_enforced(&release.processes, &*manager))
+                .into_iter()
+                .collect(),
             app: place.app,
             environment: place.environment,
             document,

@@ -118,6 +118,7 @@ mod tests {
 
     use super::*;
     use jecloud_model::hook::Identity;
+    use jecloud_model::limits::Limits;
     use jecloud_model::processes::ProcessState;
 
     fn subject(health: Health, port: u16) -> (ProcessSpec, ProcessStatus) {
@@ -133,6 +134,7 @@ mod tests {
             health,
             start_timeout_ms: 1000,
             stop_timeout_ms: 1000,
+            limits: Limits::default(),
         };
         let status = ProcessStatus {
             app: "a".parse().expect("valid"),

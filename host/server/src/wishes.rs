@@ -8,6 +8,8 @@ use jecloud_model::ids::{ProcessName, ServiceName};
 use jecloud_model::release::ProcessWish;
 use jecloud_model::suggest;
 
+use crate::process_manager::ProcessManager;
+
 /// The plan of one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Planned {
@@ -45,6 +47,22 @@ pub(crate) fn overlay(planned: &mut [Planned], wishes: &BTreeMap<ProcessName, Pr
         }
     }
     Ok(())
+}
+
+/// What a person has to be told about the limits of these processes: that nobody keeps them here. None where there is
+/// nothing to tell.
+pub(crate) fn not_enforced(
+    wishes: &BTreeMap<ProcessName, ProcessWish>,
+    manager: &dyn ProcessManager,
+) -> Option<String> {
+    let limited = wishes.iter().filter(|(_, wish)| !wish.limits.is_none());
+    let limited: Vec<String> = limited.map(|(name, wish)| format!("{name} ({})", wish.limits)).collect();
+    (!limited.is_empty() && !manager.enforces_limits()).then(|| {
+        format!(
+            "limits are not enforced here, since JeCloud's own process manager runs the processes: {}",
+            limited.join(", ")
+        )
+    })
 }
 
 fn unknown(name: &ProcessName, names: &[String]) -> Failure {

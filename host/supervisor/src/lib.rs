@@ -17,7 +17,8 @@
 //! SIGTERM and SIGINT end it and leave everything else running: that is how it is replaced by a newer one. `shutdown`
 //! ([`client::shutdown`]) ends the processes and the front too. It ends by itself when nothing was wanted for a minute.
 //!
-//! Not promised: that a process which leaves its process group (a daemon) is found and ended. Linux only.
+//! Not promised: that limits of memory and processor time are kept (it says so once in its log); that a process which
+//! leaves its process group (a daemon) is found and ended. Linux only.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

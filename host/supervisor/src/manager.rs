@@ -56,6 +56,8 @@ pub(crate) struct Manager {
     /// Since when nothing is wanted and nobody has asked.
     idle_since: Option<Moment>,
     leaving: Option<Vec<oneshot::Sender<Answer>>>,
+    /// It was said that limits are not enforced.
+    limits_mentioned: bool,
 }
 
 /// One app and environment.
@@ -113,6 +115,7 @@ impl Manager {
             front: Front::new(listeners),
             idle_since: None,
             leaving: None,
+            limits_mentioned: false,
         }
     }
 
@@ -316,6 +319,10 @@ impl Manager {
             self.journal.say(error.to_string());
         }
         let id = &spec.id;
+        if !spec.limits.is_none() && !std::mem::replace(&mut self.limits_mentioned, true) {
+            self.journal
+                .say(format!("{} {} {id} has limits, which are not enforced here: {}", place.0, place.1, spec.limits));
+        }
         match started {
             Ok((output, live)) => {
                 self.journal.say(format!("{} {} {id} is process {}", place.0, place.1, live.pid));

@@ -41,6 +41,9 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
         planned.push(Planned { service: asked.service.clone(), plan });
     }
     wishes::overlay(&mut planned, &release.processes)?;
+    if let Some(text) = wishes::not_enforced(&release.processes, &*work.server.processes) {
+        work.place.tell(work.number, What::Note { text });
+    }
 
     let ports = give_out_ports(work, &planned)?;
     let values = values(work, &release, &planned, &ports)?;
@@ -224,6 +227,7 @@ fn spec(
         health,
         start_timeout_ms: process.start_timeout_ms,
         stop_timeout_ms: process.stop_timeout_ms,
+        limits: release.processes.get(&process.name).map(|wish| wish.limits).unwrap_or_default(),
     })
 }
 

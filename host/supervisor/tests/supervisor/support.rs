@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use jecloud_launch::{Signal, pid_from};
 use jecloud_model::hook::{Health, Identity};
 use jecloud_model::layout::{EnvironmentRoot, ServerRoot};
+use jecloud_model::limits::Limits;
 use jecloud_model::processes::{ProcessSpec, ProcessState, ProcessStatus, ProcessTable};
 use jecloud_supervisor::{client, ensure_running};
 
@@ -66,6 +67,7 @@ pub(crate) fn sh(id: &str, script: &str) -> ProcessSpec {
         health: Health::StaysUp,
         start_timeout_ms: 1000,
         stop_timeout_ms: 10_000,
+        limits: Limits::default(),
     }
 }
 
