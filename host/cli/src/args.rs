@@ -195,6 +195,9 @@ pub(crate) enum Command {
         /// The server's directory
         #[arg(long)]
         root: PathBuf,
+        /// Take the place of the front that runs
+        #[arg(long)]
+        replace: bool,
     },
     /// Compiles a component from standard input to standard output, within limits
     #[command(hide = true)]

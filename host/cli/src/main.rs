@@ -93,7 +93,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Version { json } => commands::version::run(json),
         Command::UpdateServer { root, action } => return commands::server::run(root, action),
         Command::Supervisor { root } => commands::server::supervisor(root)?,
-        Command::Front { root } => commands::server::front(root)?,
+        Command::Front { root, replace } => commands::server::front(root, replace)?,
         Command::CompileHook => commands::server::compile_hook()?,
     }
     Ok(ExitCode::SUCCESS)

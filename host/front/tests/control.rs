@@ -96,7 +96,7 @@ async fn there_is_one_front() {
     let second_root = root.root.clone();
     let second = std::thread::spawn(move || {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        jecloud_front::serve(&second_root, vec![listener], Settings::default(), std::future::pending())
+        jecloud_front::serve(&second_root, vec![listener], Settings::default(), std::future::pending(), || {})
     });
     wait_for("the second front to give up", async || second.is_finished()).await;
     let error = second.join().unwrap().unwrap_err();

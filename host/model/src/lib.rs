@@ -25,3 +25,4 @@ pub mod suggest;
 pub mod supervise;
 pub mod template;
 pub mod time;
+pub mod version;

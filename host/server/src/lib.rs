@@ -39,5 +39,5 @@ pub use logs::{LogWish, logs};
 pub use one_off::one_off;
 pub use place::Place;
 pub use plan::{PlanRequest, plan};
-pub use process_manager::{ProcessManager, process_manager};
+pub use process_manager::{ProcessManager, Renewed, process_manager};
 pub use server::{APP_USER, Server, ServerDocument, document};

@@ -14,8 +14,8 @@
 //! * **It comes back.** The front watches it ([`watch::revive`]) as it watches the front; every command that needs it
 //!   starts it ([`ensure_running`]).
 //!
-//! SIGTERM and SIGINT end it and leave everything else running: that is how it is replaced by a newer one. `shutdown`
-//! ([`client::shutdown`]) ends the processes and the front too. It ends by itself when nothing was wanted for a minute.
+//! SIGTERM and SIGINT end it and leave everything else running. [`renew`] has one of a newer binary take its place, and
+//! that one a front of the newer binary take the place of the front. `shutdown` ([`client::shutdown`]) ends the processes and the front too. It ends by itself when nothing was wanted for a minute.
 //!
 //! Not promised: that limits of memory and processor time are kept (it says so once in its log); that a process which
 //! leaves its process group (a daemon) is found and ended. Linux only.
@@ -28,6 +28,7 @@ use jecloud_launch::User;
 use jecloud_model::layout::ServerRoot;
 
 mod adopt;
+mod binary;
 pub mod client;
 mod clock;
 mod error;
@@ -42,6 +43,7 @@ mod mark;
 mod memory;
 mod output;
 mod protocol;
+mod renew;
 mod run;
 mod secrets;
 mod server;
@@ -53,6 +55,7 @@ pub mod watch;
 pub use client::{ClientError, ensure_running};
 pub use error::SupervisorError;
 pub use front::FrontDocument;
+pub use renew::{Renewed, renew};
 pub use run::run;
 
 /// Who the process manager is among the lock files: `sys/pids/supervisor.pid`.

@@ -58,6 +58,8 @@ pub(crate) struct Manager {
     leaving: Option<Vec<oneshot::Sender<Answer>>>,
     /// It was said that limits are not enforced.
     limits_mentioned: bool,
+    /// The binary whose process manager is to take the place of this one.
+    renewing: Option<PathBuf>,
 }
 
 /// One app and environment.
@@ -116,7 +118,13 @@ impl Manager {
             idle_since: None,
             leaving: None,
             limits_mentioned: false,
+            renewing: None,
         }
+    }
+
+    /// Whether another process manager is to take the place of this one.
+    pub(crate) fn is_renewing(&self) -> bool {
+        self.renewing.is_some()
     }
 
     /// Everything there is to do now. Returns when to come back if nothing happens, or none when it is time to go.
@@ -422,6 +430,14 @@ impl Manager {
                         self.leaving.get_or_insert_default().push(reply);
                         None
                     }
+                    Request::Renew { exe } => {
+                        // Who is ending everything needs no successor.
+                        if self.leaving.is_none() {
+                            self.renewing = Some(exe);
+                        }
+                        let _ = reply.send(Answer::Leaving);
+                        None
+                    }
                 }
             }
         }
@@ -443,8 +459,9 @@ impl Manager {
         statuses
     }
 
-    /// Leaves everything as it is, for the next process manager.
-    pub(crate) fn leave(&mut self) {
+    /// Leaves everything as it is, for the next process manager. Returns its binary and the front's sockets, where one is
+    /// to be started.
+    pub(crate) fn leave(&mut self) -> Option<(PathBuf, Listeners)> {
         self.write_down();
         // The beginnings of lines that were read already would be lost otherwise.
         for instance in self.places.values().flat_map(|state| state.instances.values()) {
@@ -452,6 +469,7 @@ impl Manager {
                 output.finish();
             }
         }
+        self.renewing.take().map(|exe| (exe, self.front.take_listeners()))
     }
 
     /// Tells those who asked for the end of everything that it has come.

@@ -216,7 +216,7 @@ pub(crate) fn supervisor(root: PathBuf) -> Result<(), Failure> {
 }
 
 /// `jecloud front`
-pub(crate) fn front(root: PathBuf) -> Result<(), Failure> {
+pub(crate) fn front(root: PathBuf, replace: bool) -> Result<(), Failure> {
     let root = ServerRoot::new(root);
     let failed = |error: &dyn std::error::Error| Failure::from_error(Code::Failed, "the front ended", error);
     let listeners = jecloud_front::inherited().map_err(|error| failed(&error))?;
@@ -231,7 +231,9 @@ pub(crate) fn front(root: PathBuf) -> Result<(), Failure> {
         let (root, exe, leaving) = (root.clone(), session::executable()?, leaving.clone());
         move || jecloud_supervisor::watch::revive(&root, &exe, &sockets, &leaving)
     });
-    let ended = jecloud_front::run(root, listeners);
+    let settings = jecloud_front::Settings { replace, ..jecloud_front::Settings::default() };
+    // One that finishes its last requests brings nobody back: its binary may be an older one.
+    let ended = jecloud_front::run(root, listeners, settings, || leaving.store(true, Ordering::Relaxed));
     leaving.store(true, Ordering::Relaxed);
     let _ = watcher.join();
     ended.map_err(|error| failed(&error))

@@ -8,7 +8,7 @@ use jecloud_model::layout::ServerRoot;
 use jecloud_model::processes::ProcessStatus;
 use jecloud_supervisor::{ClientError, client};
 
-use super::ProcessManager;
+use super::{ProcessManager, Renewed};
 use crate::error::ServerError;
 
 /// How long it may take to answer. It begins steps and does not wait for their ends.
@@ -42,6 +42,10 @@ impl ProcessManager for Embedded {
 
     fn addresses(&self) -> Vec<SocketAddr> {
         jecloud_supervisor::addresses(&self.root)
+    }
+
+    fn renew(&self) -> Result<Renewed, ServerError> {
+        jecloud_supervisor::renew(&self.root, &self.exe, Instant::now() + DEADLINE).map_err(failed)
     }
 
     fn shutdown(&self, deadline: Instant) -> Result<(), ServerError> {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::processes::ProcessStatus;
+pub use jecloud_supervisor::Renewed;
 
 use crate::error::ServerError;
 
@@ -34,6 +35,18 @@ pub trait ProcessManager: Send + Sync {
 
     /// Where the front listens; empty where none was ever started.
     fn addresses(&self) -> Vec<SocketAddr>;
+
+    /// Has what runs of JeCloud itself, the process manager and the front, be of the binary that this was made with:
+    /// what is of another one is replaced, without a refused connection, a failed request, or a process of an app that
+    /// is started anew. What is of this binary, or does not run at all, is left as it is, and so is what is of a newer
+    /// version: nothing moves backwards.
+    ///
+    /// Killed at any point and done again, it ends the same.
+    ///
+    /// # Errors
+    ///
+    /// When what is to take the place does not begin; what ran before it runs on then.
+    fn renew(&self) -> Result<Renewed, ServerError>;
 
     /// Ends all processes, the front and itself, and returns when they have ended. That nothing runs is success.
     ///
