@@ -28,7 +28,7 @@ use jecloud_launch::User;
 use jecloud_model::layout::ServerRoot;
 
 mod adopt;
-mod binary;
+pub mod binary;
 pub mod client;
 mod clock;
 mod error;
@@ -45,16 +45,16 @@ mod output;
 mod protocol;
 mod renew;
 mod run;
-mod secrets;
+pub mod secrets;
 mod server;
 mod socket;
-mod tables;
+pub mod tables;
 mod tick;
 pub mod watch;
 
 pub use client::{ClientError, ensure_running};
 pub use error::SupervisorError;
-pub use front::FrontDocument;
+pub use front::{FrontDocument, own_addresses, record_addresses};
 pub use renew::{Renewed, renew};
 pub use run::run;
 
