@@ -47,6 +47,10 @@ pub fn init(
         let name = document.app_user.get_or_insert_with(|| APP_USER.to_owned()).clone();
         make_user(&name)?;
     }
+    let by_systemd = jecloud_launch::is_root() && jecloud_systemd::is_in_charge(root);
+    if by_systemd {
+        make_user(jecloud_systemd::FRONT_USER)?;
+    }
     if listen.is_some() {
         document.listen = listen;
     }
@@ -56,6 +60,10 @@ pub fn init(
             .check_writable()
             .map_err(|source| ServerError::Format { path: root.server_document(), source })?;
         durable::write_json(&root.server_document(), &document, 0o644)?;
+    }
+    if by_systemd {
+        let front = jecloud_systemd::Front::new(root.clone(), exe.to_owned());
+        front.install(document.listen.as_deref()).map_err(crate::process_manager::failed)?;
     }
     crate::boot::install(root, exe)?;
     Ok(document)
@@ -349,13 +357,11 @@ pub fn pins(
 
 /// Has the process manager run where anything is wanted of it: after a boot, or after everything was killed.
 pub fn revive(server: &Server) -> Result<(), ServerError> {
+    let mut is_wanted = false;
     for place in Place::all(&server.root)? {
         let table: Option<jecloud_model::processes::ProcessTable> =
             durable::read_json(&place.root.process_table()).unwrap_or_default();
-        if table.is_some_and(|table| !table.processes.is_empty()) {
-            server.processes.reconcile()?;
-            return Ok(());
-        }
+        is_wanted |= table.is_some_and(|table| !table.processes.is_empty());
     }
-    Ok(())
+    server.processes.tend(is_wanted)
 }

@@ -11,9 +11,6 @@ use jecloud_model::layout::ServerRoot;
 
 use crate::error::ServerError;
 
-/// Where servers have their proper place: DESIGN §3, and the home of root on its own machine.
-const PROPER_PLACES: [&str; 2] = ["/var/cloud", "/var/lib/jecloud/server"];
-
 /// A file that brings JeCloud back.
 #[derive(Debug, PartialEq, Eq)]
 struct BootFile {
@@ -27,11 +24,10 @@ struct BootFile {
 ///
 /// Among others where systemd does not take the units.
 pub(crate) fn install(root: &ServerRoot, exe: &Path) -> Result<(), ServerError> {
-    let proper = PROPER_PLACES.iter().any(|place| root.path() == Path::new(place));
-    if !proper || !jecloud_launch::is_root() {
+    if !jecloud_systemd::is_proper(root) || !jecloud_launch::is_root() {
         return Ok(());
     }
-    if tree::is_dir(Path::new("/run/systemd/system"))? {
+    if jecloud_systemd::is_in_charge(root) {
         let mut changed = false;
         for file in units(root, exe) {
             changed |= write(&file)?;

@@ -46,7 +46,8 @@ pub fn destroy(server: &Server, place: &Place) -> Result<(), ServerError> {
         tables::write_processes(server, place, &nothing)?;
         let deadline = Instant::now() + STOP_DEADLINE;
         loop {
-            let statuses = server.processes.statuses()?;
+            // Not only asked: what has ended is taken away.
+            let statuses = server.processes.reconcile()?;
             let left = statuses.iter().any(|status| status.app == place.app && status.environment == place.environment);
             if !left {
                 break;

@@ -23,7 +23,9 @@ pub struct Wanted {
 /// Everything that is wanted, and the problems that were met, for the log.
 #[derive(Debug, Default)]
 pub struct Tables {
+    /// By whose it is.
     pub wanted: BTreeMap<Place, Wanted>,
+    /// What cannot be read, in words.
     pub problems: Vec<String>,
     /// Whether the server's directory could not even be listed: then nothing is known.
     pub blind: bool,

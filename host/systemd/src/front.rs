@@ -217,8 +217,7 @@ fn instance(number: u32) -> String {
 /// Those at which this machine can listen: without IPv6, those of IPv6 are left out, unless there are no others.
 fn possible(addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, SystemdError> {
     let has_ipv6 = tree::exists(Path::new("/proc/net/if_inet6"))?;
-    let possible: Vec<SocketAddr> =
-        addresses.iter().copied().filter(|address| has_ipv6 || address.is_ipv4()).collect();
+    let possible: Vec<SocketAddr> = addresses.iter().copied().filter(|address| has_ipv6 || address.is_ipv4()).collect();
     Ok(if possible.is_empty() { addresses.to_vec() } else { possible })
 }
 
@@ -295,7 +294,8 @@ mod tests {
     fn it_takes_the_place_of_one_that_runs_and_has_no_rights() {
         let root = ServerRoot::new("/var/cloud");
         let text = service(&root, Path::new("/usr/local/lib/jecloud/1f/jecloud"), Some("jecloud-front"));
-        let exec = "ExecStart=:\"/usr/local/lib/jecloud/1f/jecloud\" \"front\" \"--root\" \"/var/cloud\" \"--replace\"\n";
+        let exec =
+            "ExecStart=:\"/usr/local/lib/jecloud/1f/jecloud\" \"front\" \"--root\" \"/var/cloud\" \"--replace\"\n";
         assert!(text.contains(exec), "{text}");
         for line in ["User=jecloud-front", "CapabilityBoundingSet=", "Sockets=jecloud-front.socket"] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");

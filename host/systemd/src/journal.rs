@@ -119,9 +119,8 @@ pub fn logs(filter: &LogFilter, on_line: &mut dyn FnMut(Logged) -> ControlFlow<(
 }
 
 fn arguments(filter: &LogFilter) -> Vec<String> {
-    let mut arguments: Vec<String> = ["--namespace", NAMESPACE, "--quiet", "--no-pager", "--all", "--output=json"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut arguments: Vec<String> =
+        ["--namespace", NAMESPACE, "--quiet", "--no-pager", "--all", "--output=json"].map(str::to_owned).to_vec();
     arguments.push(format!("--output-fields=MESSAGE,{INSTANCE}"));
     arguments.push(format!("--lines={}", filter.lines));
     arguments.extend(filter.since.map(|since| format!("--since=@{}", since.as_millisecond().div_euclid(1000))));

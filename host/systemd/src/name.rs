@@ -36,8 +36,7 @@ impl UnitName {
             [_, _, process, index, release] => (format!("{process}.{index}@{release}"), Some(release)),
             _ => return None,
         };
-        let name =
-            Self { app: parts[0].parse().ok()?, environment: parts[1].parse().ok()?, id: id.parse().ok()? };
+        let name = Self { app: parts[0].parse().ok()?, environment: parts[1].parse().ok()?, id: id.parse().ok()? };
         // Numbers can be written in several ways, and a name only in one.
         (release.is_none() || name.id.release.is_some()).then_some(())?;
         (name.to_string() == unit).then_some(name)

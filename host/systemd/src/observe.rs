@@ -75,8 +75,7 @@ pub(crate) fn keep_the_unknown(
 ) -> AllWanted {
     for (name, unit) in seen {
         let place = (name.app.clone(), name.environment.clone());
-        let is_unknown =
-            tables.blind || tables.wanted.get(&place).is_some_and(|wanted| wanted.processes.is_none());
+        let is_unknown = tables.blind || tables.wanted.get(&place).is_some_and(|wanted| wanted.processes.is_none());
         if let (true, Some(spec)) = (is_unknown, &unit.spec) {
             wanted.entry(name.clone()).or_insert_with(|| wish(root, app_user, name, spec.clone()));
         }
@@ -107,10 +106,7 @@ fn in_one_line(error: &dyn std::error::Error) -> String {
 }
 
 /// All of our units: those whose files there are, those that systemd knows, and those that are asked for.
-pub(crate) fn seen<'a>(
-    root: &ServerRoot,
-    asked: impl Iterator<Item = &'a UnitName>,
-) -> Result<AllSeen, SystemdError> {
+pub(crate) fn seen<'a>(root: &ServerRoot, asked: impl Iterator<Item = &'a UnitName>) -> Result<AllSeen, SystemdError> {
     let mut names: BTreeSet<UnitName> = asked.cloned().collect();
     for file in tree::list(Path::new(UNITS))? {
         names.extend(file.to_str().and_then(UnitName::parse));
@@ -122,10 +118,8 @@ pub(crate) fn seen<'a>(
     }
     let units: Vec<String> = names.iter().map(UnitName::to_string).chain([PATTERN.to_owned()]).collect();
     let units: Vec<&str> = units.iter().map(String::as_str).collect();
-    let mut shown: BTreeMap<UnitName, Shown> = control::show(&units)?
-        .into_iter()
-        .filter_map(|(unit, shown)| Some((UnitName::parse(&unit)?, shown)))
-        .collect();
+    let mut shown: BTreeMap<UnitName, Shown> =
+        control::show(&units)?.into_iter().filter_map(|(unit, shown)| Some((UnitName::parse(&unit)?, shown))).collect();
     names.extend(shown.iter().filter(|(_, shown)| !shown.has_ended()).map(|(name, _)| name.clone()));
     let mut all = AllSeen::new();
     for name in names {

@@ -28,10 +28,8 @@ const NOT_BEGUN: [(i32, &str); 6] = [
 /// What runs, or should; sorted by app, environment and id.
 pub(crate) fn statuses(wanted: &AllWanted, seen: &AllSeen) -> Vec<ProcessStatus> {
     let nothing = SeenUnit::default();
-    let mut all: Vec<ProcessStatus> = wanted
-        .iter()
-        .map(|(name, wanted)| of_wanted(name, wanted, seen.get(name).unwrap_or(&nothing)))
-        .collect();
+    let mut all: Vec<ProcessStatus> =
+        wanted.iter().map(|(name, wanted)| of_wanted(name, wanted, seen.get(name).unwrap_or(&nothing))).collect();
     all.extend(seen.iter().filter(|(name, _)| !wanted.contains_key(*name)).filter_map(|(name, unit)| {
         // It is ending, or will be asked to; what has ended is nobody's business.
         let runs = matches!(unit.activity, Activity::Alive | Activity::Ending);
@@ -52,11 +50,9 @@ fn of_wanted(name: &UnitName, wanted: &Wanted, unit: &SeenUnit) -> ProcessStatus
         Activity::Alive if status.pid.is_some() => ProcessStatus { state: ProcessState::Running, ..status },
         Activity::Alive => status,
         Activity::Dead | Activity::Failed(_) => match &wanted.files {
-            Err(why) => ProcessStatus {
-                state: ProcessState::BackOff,
-                last_exit: Some(Exit::NotStarted(why.clone())),
-                ..status
-            },
+            Err(why) => {
+                ProcessStatus { state: ProcessState::BackOff, last_exit: Some(Exit::NotStarted(why.clone())), ..status }
+            }
             Ok(_) if is_same && matches!(unit.activity, Activity::Failed(_)) => {
                 ProcessStatus { state: ProcessState::BackOff, ..status }
             }

@@ -12,17 +12,8 @@ use crate::observe::environment_file;
 use crate::{hardening, journal, quote};
 
 /// What systemd sets by itself and an app is not to see where nobody has wished it.
-const NOT_OURS: [&str; 9] = [
-    "HOME",
-    "INVOCATION_ID",
-    "JOURNAL_STREAM",
-    "LANG",
-    "LOGNAME",
-    "PATH",
-    "SHELL",
-    "SYSTEMD_EXEC_PID",
-    "USER",
-];
+const NOT_OURS: [&str; 9] =
+    ["HOME", "INVOCATION_ID", "JOURNAL_STREAM", "LANG", "LOGNAME", "PATH", "SHELL", "SYSTEMD_EXEC_PID", "USER"];
 
 /// From the end of a process to its next start.
 const RESTART: &str = "1s";

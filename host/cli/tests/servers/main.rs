@@ -11,6 +11,7 @@ mod app;
 mod clients;
 mod elsewhere;
 mod several;
+mod systemd;
 mod under_load;
 
 use jecloud_testkit::{Machines, Project, World, get};

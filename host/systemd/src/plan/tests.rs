@@ -203,7 +203,9 @@ fn every_death_is_repaired() {
     let wishes: [&[(&str, &[&str])]; 4] =
         [&[], &[("web.1@7", NEW)], &[("db.1", OLD)], &[("web.1@7", NEW), ("db.1", NEW)]];
     for wish in wishes.map(wanted) {
-        for (web, db) in seen("web.1@7").into_iter().flat_map(|web| seen("db.1").into_iter().map(move |db| (web.clone(), db))) {
+        for (web, db) in
+            seen("web.1@7").into_iter().flat_map(|web| seen("db.1").into_iter().map(move |db| (web.clone(), db)))
+        {
             let begin = Model { seen: web.into_iter().chain(db).collect(), target: String::new() };
             let steps = plan(&wish, &begin.seen, &begin.target);
             for death in 0..=steps.len() {
