@@ -82,18 +82,7 @@ fn of_credentials(error: &(dyn Error + 'static)) -> Option<Unanswered> {
 
 /// An error with its causes, as [`shown`].
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let cause = error.to_string();
-        // Some repeat their cause in their own words.
-        if !text.ends_with(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        next = error.source();
-    }
-    shown(&text)
+    shown(&jecloud_model::chain(error))
 }
 
 /// A text of somebody else: one line, and not too long.

@@ -183,13 +183,6 @@ impl MachineError {
 
     /// The message with all its causes, in one line.
     pub fn to_line(&self) -> String {
-        let mut line = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
-            cause = error.source();
-        }
-        line
+        jecloud_model::chain(self)
     }
 }

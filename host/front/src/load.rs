@@ -10,7 +10,6 @@ use jecloud_model::layout::ServerRoot;
 use jecloud_model::routes::RouteTable;
 
 use crate::control::{Reloaded, Serving};
-use crate::proxy::chain;
 use crate::router::Router;
 
 /// The tables of a server, as they were when they could last be read.
@@ -71,7 +70,7 @@ impl TableStore {
             Ok(None) => {
                 self.good.remove(&key);
             }
-            Err(error) => problems.push(format!("{}: {kept}: {}", path.display(), chain(&error))),
+            Err(error) => problems.push(format!("{}: {kept}: {}", path.display(), jecloud_model::chain(&error))),
         }
     }
 
@@ -79,7 +78,7 @@ impl TableStore {
     /// known below it.
     fn environments(&self, problems: &mut Vec<String>) -> BTreeSet<(AppName, EnvironmentName)> {
         let mut known = |path: &Path, error: &DiskError, filter: &dyn Fn(&AppName) -> bool| {
-            problems.push(format!("{}: its tables stay as they were: {}", path.display(), chain(error)));
+            problems.push(format!("{}: its tables stay as they were: {}", path.display(), jecloud_model::chain(error)));
             self.good.keys().filter(|(app, _)| filter(app)).cloned().collect::<Vec<_>>()
         };
         let root = self.root.path();

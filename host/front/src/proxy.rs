@@ -168,7 +168,11 @@ async fn forward(
                         again(copy, &target.uri)
                     }
                     (None, _) => {
-                        worker.log.line(&format!("{}: no answer to a request: {}", name(backend), chain(&error)));
+                        worker.log.line(&format!(
+                            "{}: no answer to a request: {}",
+                            name(backend),
+                            jecloud_model::chain(&error)
+                        ));
                         return text(StatusCode::BAD_GATEWAY, "The app closed the connection without an answer.\n");
                     }
                 };
@@ -254,25 +258,13 @@ impl Patience {
 
 fn refused(worker: &Worker, backend: &Backend, error: &(dyn std::error::Error + 'static)) {
     if backend.refused() {
-        worker.log.line(&format!("{}: does not accept requests: {}", name(backend), chain(error)));
+        worker.log.line(&format!("{}: does not accept requests: {}", name(backend), jecloud_model::chain(error)));
     }
 }
 
 fn name(backend: &Backend) -> String {
     let key = &backend.key;
     format!("{}/{} {} at {}", key.app, key.environment, key.id, key.address)
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// Whether the connection ended, rather than that something was said on it that is not HTTP.

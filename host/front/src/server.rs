@@ -77,7 +77,7 @@ pub fn serve(
     let lock = Lock::acquire(&lock_path, deadline).map_err(Error::Disk)?;
     let result = runtime.block_on(Front::begin(root, listeners, lock, &log)?.run(settings, stop, on_stop));
     if let Err(error) = &result {
-        log.line(&format!("failed: {}", crate::proxy::chain(error)));
+        log.line(&format!("failed: {}", jecloud_model::chain(error)));
     }
     result
 }

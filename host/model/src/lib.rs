@@ -4,6 +4,7 @@
 //! tested here by the thousand; whatever acts, acts elsewhere and decides nothing.
 
 pub mod app;
+mod chain;
 pub mod cloud;
 pub mod config;
 pub mod deploy_plan;
@@ -26,3 +27,5 @@ pub mod supervise;
 pub mod template;
 pub mod time;
 pub mod version;
+
+pub use chain::chain;

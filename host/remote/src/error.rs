@@ -206,18 +206,7 @@ impl RemoteError {
 
     /// The message with all its causes, in one line.
     pub fn to_line(&self) -> String {
-        let mut line = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // Libraries repeat a cause in their own message.
-            if !line.ends_with(&text) {
-                line.push_str(": ");
-                line.push_str(&text);
-            }
-            cause = error.source();
-        }
-        line
+        jecloud_model::chain(self)
     }
 
     /// As the cloud roll-forward knows it: what may pass by itself is unreachable, everything else a refusal with all

@@ -270,7 +270,7 @@ impl S3Store {
                 }
                 None if size.is_none_or(|size| size == done) => return Ok(()),
                 None => "it ended early".to_owned(),
-                Some(Err(error)) => chain(&error),
+                Some(Err(error)) => jecloud_model::chain(&error),
             };
             idle += 1;
             // The end was there, but what came does not have the checksum that S3 keeps.
@@ -294,13 +294,6 @@ impl S3Store {
 fn changed(doing: &str) -> StoreError {
     let detail = "it was changed meanwhile".to_owned();
     StoreError::Unreachable { doing: doing.to_owned(), source: S3Error::Damaged { detail }.into() }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
 
 /// Why a copy ended.

@@ -47,7 +47,7 @@ impl Compiler for ChildCompiler {
         let keep_bytes = self.limits.artifact_bytes.saturating_add(1);
         let limits = RunLimits { timeout: self.limits.compile_time.saturating_mul(PATIENCE), keep_bytes };
         let finished = jecloud_launch::run(launch, limits, &|| false, &mut |_, _| {})
-            .map_err(|error| CompileError::Failed { reason: in_full(&error) })?;
+            .map_err(|error| CompileError::Failed { reason: jecloud_model::chain(&error) })?;
         let too_long = || CompileError::Time { seconds: self.limits.compile_time.as_secs() };
         let said = || last_words(&finished.stderr);
         match finished.status {
@@ -67,18 +67,6 @@ impl Compiler for ChildCompiler {
             Ended::Cancelled => Err(CompileError::Failed { reason: "it was cancelled".to_owned() }),
         }
     }
-}
-
-/// An error and its causes.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// The end of what a program wrote, for an error message.

@@ -47,8 +47,7 @@ pub fn init(
         let name = document.app_user.get_or_insert_with(|| APP_USER.to_owned()).clone();
         make_user(&name)?;
     }
-    let by_systemd = jecloud_launch::is_root() && jecloud_systemd::is_in_charge(root);
-    if by_systemd {
+    if jecloud_launch::is_root() && jecloud_systemd::is_in_charge(root) {
         make_user(jecloud_systemd::FRONT_USER)?;
     }
     if listen.is_some() {
@@ -60,10 +59,6 @@ pub fn init(
             .check_writable()
             .map_err(|source| ServerError::Format { path: root.server_document(), source })?;
         durable::write_json(&root.server_document(), &document, 0o644)?;
-    }
-    if by_systemd {
-        let front = jecloud_systemd::Front::new(root.clone(), exe.to_owned());
-        front.install(document.listen.as_deref()).map_err(crate::process_manager::failed)?;
     }
     crate::boot::install(root, exe)?;
     Ok(document)

@@ -10,6 +10,7 @@ use jecloud_launch::{Launch, RunLimits};
 use jecloud_model::layout::ServerRoot;
 
 use crate::error::ServerError;
+use crate::server;
 
 /// A file that brings JeCloud back.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ struct BootFile {
     text: String,
 }
 
-/// Installs what brings JeCloud back, where this is root's own server. Done again it changes nothing.
+/// Installs what brings JeCloud back, where this is root's own server; on one that runs systemd, the front among it. Done again it changes nothing.
 ///
 /// # Errors
 ///
@@ -28,6 +29,9 @@ pub(crate) fn install(root: &ServerRoot, exe: &Path) -> Result<(), ServerError> 
         return Ok(());
     }
     if jecloud_systemd::is_in_charge(root) {
+        let listen = server::document(root)?.listen;
+        let front = jecloud_systemd::Front::new(root.clone(), exe.to_owned());
+        front.install(listen.as_deref()).map_err(crate::process_manager::failed)?;
         let mut changed = false;
         for file in units(root, exe) {
             changed |= write(&file)?;

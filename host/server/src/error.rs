@@ -7,6 +7,8 @@ use jecloud_launch::LaunchError;
 use jecloud_model::app::{Failure, RequestRefused, Stale};
 use jecloud_model::format::TooOld;
 
+pub use jecloud_model::chain;
+
 /// An error of the server's part.
 ///
 /// The split that matters is made by [`ServerError::into_failure`]: what makes a deployment fail, as opposed to what
@@ -82,16 +84,4 @@ impl From<Failure> for ServerError {
     fn from(failure: Failure) -> Self {
         Self::Deployment(failure)
     }
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

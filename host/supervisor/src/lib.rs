@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jecloud_launch::User;
+use jecloud_model::chain;
 use jecloud_model::layout::ServerRoot;
 
 mod adopt;
@@ -96,18 +97,6 @@ pub fn addresses(root: &ServerRoot) -> Vec<SocketAddr> {
 /// The lock that the process manager holds while it lives.
 fn lock_path(root: &ServerRoot) -> PathBuf {
     root.pid_file(NAME)
-}
-
-/// An error with everything that caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// The variables that a process which outlives the command that started it may keep. A person's shell has secrets in

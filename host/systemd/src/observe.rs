@@ -91,18 +91,13 @@ fn wish(root: &ServerRoot, app_user: &AppUser, name: &UnitName, spec: ProcessSpe
         };
         let place = root.environment(&name.app, &name.environment);
         // Without their values, which the error does not hold either.
-        let filled = secrets::fill(&spec.env, &place).map_err(|error| in_one_line(&error))?;
+        let filled = secrets::fill(&spec.env, &place).map_err(|error| jecloud_model::chain(&error))?;
         let text = |text: std::ffi::OsString| text.into_string().map_err(|_| "a variable is no text".to_owned());
         let variables: Vec<(String, String)> =
             filled.into_iter().map(|(name, value)| Ok((text(name)?, text(value)?))).collect::<Result<_, String>>()?;
         unit::render(root, name, &spec, user, &variables)
     })();
     Wanted { spec, files }
-}
-
-fn in_one_line(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// All of our units: those whose files there are, those that systemd knows, and those that are asked for.

@@ -108,6 +108,17 @@ impl Machines {
         answers((address, 22), START);
     }
 
+    /// So many bytes have gone to a machine and come from it, with everything around them on the wire.
+    pub fn bytes(&self, address: &str) -> u64 {
+        let index = self.machines.iter().position(|(known, _)| known == address).expect("one of our addresses");
+        let statistics = Path::new("/sys/class/net").join(self.outside(index + 2)).join("statistics");
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(statistics.join(name)).expect("the kernel counts");
+            text.trim().parse::<u64>().expect("a number")
+        };
+        read("rx_bytes") + read("tx_bytes")
+    }
+
     /// Ends a machine as a power cut does. What it wrote is gone.
     pub fn kill(&mut self, address: &str) {
         let (_, machine) = self.machines.iter_mut().find(|(known, _)| known == address).expect("one of our addresses");

@@ -12,9 +12,11 @@ mod http;
 mod machine;
 mod memory;
 mod pack;
+mod planning;
 mod process;
 mod redeploy;
 mod scratch;
+mod servers;
 mod source_tree;
 mod statistics;
 mod table;
@@ -67,15 +69,21 @@ const CADDY: Program = Program { name: "caddy", package: "caddy" };
 const NGINX: Program = Program { name: "nginx", package: "nginx" };
 const WRK: Program = Program { name: "wrk", package: "wrk" };
 const JQ: Program = Program { name: "jq", package: "jq" };
+const IP: Program = Program { name: "ip", package: "iproute2" };
+const SSHD: Program = Program { name: "sshd", package: "openssh-server" };
+const SSH: Program = Program { name: "ssh", package: "openssh-client" };
+const RSYNC: Program = Program { name: "rsync", package: "rsync" };
 const BZIP2: Program = Program { name: "bzip2", package: "bzip2" };
 
-const MEASURES: [Measure; 6] = [
+const MEASURES: [Measure; 8] = [
     ("redeploy", &[NODE], redeploy::measure),
     ("pack", &[BZIP2], pack::measure),
     ("hook", &[JQ], hook::measure),
     ("front", &[NGINX, CADDY, WRK], front::measure),
     ("memory", &[NODE, CADDY], memory::measure),
     ("version", &[], version::measure),
+    ("planning", &[], planning::measure),
+    ("servers", &[NODE, IP, SSHD, SSH, RSYNC], servers::measure),
 ];
 
 /// The task.

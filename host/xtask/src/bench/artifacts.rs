@@ -17,11 +17,14 @@ pub(super) struct Artifacts {
     pub(super) pack: PathBuf,
     /// Calls a hook from the warm cache, again and again.
     pub(super) call: PathBuf,
+    /// Plans for a state of many servers, again and again.
+    pub(super) plan: PathBuf,
 }
 
 /// All with one command, and so with the same features of their dependencies: nothing is compiled twice.
 const BUILD: &str = "build --release --package jecloud --package jecloud-front --package jecloud-disk \
-                     --package jecloud-sandbox --bin jecloud --bin jecloud-front --example pack --example call";
+                     --package jecloud-sandbox --package jecloud-model --bin jecloud --bin jecloud-front \
+                     --example pack --example call --example plan";
 
 impl Artifacts {
     /// Builds them.
@@ -42,6 +45,7 @@ impl Artifacts {
             front: program("jecloud-front")?,
             pack: program("pack")?,
             call: program("call")?,
+            plan: program("plan")?,
         })
     }
 }
@@ -69,6 +73,7 @@ impl Artifacts {
             front: program("jecloud-front")?,
             pack: program("examples/pack")?,
             call: program("examples/call")?,
+            plan: program("examples/plan")?,
         })
     }
 }

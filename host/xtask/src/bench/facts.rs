@@ -45,6 +45,7 @@ pub(super) fn of_this_machine(root: &Path, peers: &[Program]) -> String {
     for peer in peers {
         let version = match peer.name {
             "nginx" | "wrk" => first_line(peer.name, &["-v"]),
+            "ssh" | "sshd" | "ip" => first_line(peer.name, &["-V"]),
             "caddy" => first_line(peer.name, &["version"]),
             name => first_line(name, &["--version"]),
         };

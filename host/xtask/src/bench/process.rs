@@ -1,12 +1,15 @@
 //! Processes that are measured, or that others are measured against.
 
-#![expect(clippy::disallowed_methods, reason = "a development task starts what it measures, and pauses between looks")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a development task starts what it measures, looks at its memory, and pauses between looks"
+)]
 
 use std::io::Read as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long anything that is measured may take before it counts as broken.
@@ -62,6 +65,36 @@ pub(super) fn time(command: &mut Command) -> Result<Duration> {
     Ok(took)
 }
 
+/// Runs a program to its end and returns how long that took, and how many bytes of memory it had at its peak.
+///
+/// # Errors
+///
+/// As [`time`], and when its memory cannot be seen.
+pub(super) fn watched(what: &str, command: &mut Command) -> Result<(Duration, f64)> {
+    let start = Instant::now();
+    let mut running = Running::start(what, command)?;
+    let mut peak = 0.0_f64;
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap_or_default();
+        // The kernel keeps the peak, so only what is added after the last look is missed.
+        peak = peak.max(high_water(&status).unwrap_or(0.0));
+        if let Some(status) = running.ended()? {
+            if !status.success() {
+                bail!("{what} ended with {status}: {}", running.last_words());
+            }
+            ensure!(peak > 0.0, "the memory of {what} could not be seen");
+            return Ok((start.elapsed(), peak));
+        }
+        pause(PAUSE);
+    }
+}
+
+/// The most memory that a process ever had resident, in bytes, from its `/proc/ID/status`.
+fn high_water(status: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? * 1024.0)
+}
+
 /// Runs a program to its end and returns what it printed to standard output.
 ///
 /// # Errors
@@ -115,11 +148,17 @@ impl Running {
     /// As said.
     pub(super) fn check_running(&mut self) -> Result<()> {
         let Some(status) = self.ended()? else { return Ok(()) };
+        let words = self.last_words();
+        bail!("{} ended with {status}: {words}", self.what)
+    }
+
+    /// What it wrote to standard error, once it has ended.
+    fn last_words(&mut self) -> String {
         let mut words = String::new();
         if let Some(stderr) = &mut self.child.stderr {
             let _ = stderr.read_to_string(&mut words);
         }
-        bail!("{} ended with {status}: {}", self.what, words.trim())
+        words.trim().to_owned()
     }
 
     /// Tells it to end, and ends it if it does not.
@@ -142,5 +181,18 @@ impl Drop for Running {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.end();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_read_in_bytes() {
+        let status = "Name:\tpack\nVmPeak:\t  123 kB\nVmHWM:\t   31416 kB\nVmRSS:\t   100 kB\n";
+        assert!(high_water(status).is_some_and(|bytes| (bytes - 31416.0 * 1024.0).abs() < 0.5));
+        // A process that has ended and was not waited for has no memory any more.
+        assert_eq!(high_water("Name:\tpack\nState:\tZ (zombie)\n"), None);
     }
 }
