@@ -36,7 +36,9 @@ pub(crate) fn install(root: &ServerRoot, exe: &Path) -> Result<(), ServerError> 
         for file in units(root, exe) {
             changed |= write(&file)?;
         }
-        if changed {
+        // Whoever wrote them may have died before this.
+        let enabled = Path::new(jecloud_systemd::UNITS).join("timers.target.wants/jecloud-rollforward.timer");
+        if changed || !tree::exists(&enabled)? {
             systemctl(&["daemon-reload"])?;
             systemctl(&["enable", "--now", "jecloud-rollforward.timer"])?;
         }
@@ -68,7 +70,7 @@ fn systemctl(arguments: &[&str]) -> Result<(), ServerError> {
 
 /// A service that rolls forward, and the timer that starts it at boot and every minute. What it starts lives on.
 fn units(root: &ServerRoot, exe: &Path) -> [BootFile; 2] {
-    let directory = Path::new("/etc/systemd/system");
+    let directory = Path::new(jecloud_systemd::UNITS);
     let service = format!(
         "[Unit]\nDescription=JeCloud: finish what was begun, and have everything run that should\n\n\
          [Service]\nType=oneshot\nKillMode=process\n\

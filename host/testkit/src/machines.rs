@@ -111,7 +111,7 @@ impl Machines {
     /// So many bytes have gone to a machine and come from it, with everything around them on the wire.
     pub fn bytes(&self, address: &str) -> u64 {
         let index = self.machines.iter().position(|(known, _)| known == address).expect("one of our addresses");
-        let statistics = Path::new("/sys/class/net").join(self.outside(index + 2)).join("statistics");
+        let statistics = Path::new("/sys/class/net").join(self.network.outside(index + 2)).join("statistics");
         let read = |name: &str| {
             let text = std::fs::read_to_string(statistics.join(name)).expect("the kernel counts");
             text.trim().parse::<u64>().expect("a number")

@@ -67,7 +67,7 @@ impl Network {
     }
 
     /// The end of a machine's link that is ours.
-    fn outside(&self, number: usize) -> String {
+    pub(crate) fn outside(&self, number: usize) -> String {
         format!("{}p{number}", self.name)
     }
 
