@@ -211,9 +211,12 @@ pub(crate) enum EnvAction {
     Ls,
     /// Set variables and deploy them
     Set {
-        /// NAME=VALUE
+        /// NAME=VALUE; with --secret the NAME alone
         #[arg(required = true, value_name = "NAME=VALUE")]
         variables: Vec<String>,
+        /// A secret: its value is asked for, or read from standard input, and never shown
+        #[arg(long)]
+        secret: bool,
     },
     /// Take variables away that were set, and deploy that
     Unset {
@@ -300,6 +303,8 @@ pub(crate) enum ServerAction {
     PutArchive { app: AppName, environment: EnvironmentName, version: VersionId, file: PathBuf },
     /// Put a hook in place
     PutHook { digest: Digest, file: PathBuf },
+    /// Keep the secrets on standard input
+    PutSecrets { app: AppName, environment: EnvironmentName },
     /// Record the release on standard input and begin with it
     Deploy { version: VersionId },
     /// Let a release that is held go on

@@ -1,12 +1,13 @@
 //! What a deployment would be: `deploy` and `plan` share every line of this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jecloud_disk::source::SourceTree;
 use jecloud_model::config::EnvironmentConfig;
 use jecloud_model::format::Format;
 use jecloud_model::ids::{AppName, EnvironmentName, ProcessName, ReleaseNumber, VersionId};
 use jecloud_model::release::{ProcessWish, Release, ReleaseService};
+use jecloud_model::secrets::Secrets;
 use jecloud_model::time::Timestamp;
 use jecloud_sandbox::Sandbox;
 
@@ -20,6 +21,8 @@ pub(crate) struct Composed {
     pub(crate) release: Release,
     /// The hooks of its services.
     pub(crate) hooks: Vec<Resolved>,
+    /// Secrets that its hooks ask for and that nobody has made yet.
+    pub(crate) missing_secrets: BTreeSet<String>,
 }
 
 /// What goes into a release besides the project.
@@ -28,6 +31,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) number: ReleaseNumber,
     /// What `jecloud env set` recorded.
     pub(crate) env: &'a BTreeMap<String, String>,
+    /// The secrets of the environment.
+    pub(crate) secrets: &'a Secrets,
     /// What `jecloud scale` recorded of processes.
     pub(crate) scaled: &'a BTreeMap<ProcessName, u32>,
     /// Whether several servers have to switch together.
@@ -73,24 +78,25 @@ pub(crate) fn compose(
     }
     let mut env = wished.env.clone();
     env.extend(circumstances.env.clone());
-    Ok(Composed {
-        release: Release {
-            format: Format::default(),
-            app: wished.app.clone(),
-            environment: environment.clone(),
-            number: circumstances.number,
-            version,
-            services,
-            processes,
-            env,
-            hosts: vec![host_name(&wished.app, environment)],
-            hold: circumstances.hold,
-            created: circumstances.now,
-            created_by: person(),
-            repeats: None,
-        },
-        hooks: resolved,
-    })
+    let mut release = Release {
+        format: Format::default(),
+        app: wished.app.clone(),
+        environment: environment.clone(),
+        number: circumstances.number,
+        version,
+        services,
+        processes,
+        env,
+        secrets: BTreeMap::new(),
+        hosts: vec![host_name(&wished.app, environment)],
+        hold: circumstances.hold,
+        created: circumstances.now,
+        created_by: person(),
+        repeats: None,
+    };
+    let (used, missing_secrets) = circumstances.secrets.used_by(&release);
+    release.secrets = used;
+    Ok(Composed { release, hooks: resolved, missing_secrets })
 }
 
 /// A release once more, as a new one that somebody wants now. Its number is given when it is recorded.

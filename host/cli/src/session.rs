@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jecloud_cloud::{Cloud, DirectoryStore, LocalMachines, ObjectStore, StateFile, SystemWorld};
+use jecloud_cloud::{Cloud, DirectoryStore, LocalMachines, ObjectStore, SecretsFile, StateFile, SystemWorld};
 use jecloud_ec2::Ec2Machines;
 use jecloud_model::cloud::{CloudState, EnvironmentState};
 use jecloud_model::config::Provider;
@@ -105,6 +105,11 @@ impl Session {
     /// The document of the state.
     pub(crate) fn state_file(&self) -> StateFile<'_> {
         StateFile::new(&*self.store, &self.app, &self.world)
+    }
+
+    /// The secrets of the environment.
+    pub(crate) fn secrets(&self) -> SecretsFile<'_> {
+        SecretsFile::new(&*self.store, &self.environment, &self.world)
     }
 
     /// `on this machine`, `on 2 servers`: where the environment runs.

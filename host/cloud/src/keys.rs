@@ -1,6 +1,6 @@
 //! The names of objects in a store.
 
-use jecloud_model::ids::{Digest, VersionId};
+use jecloud_model::ids::{Digest, EnvironmentName, VersionId};
 
 /// The cloud state.
 pub const STATE: &str = "state.json";
@@ -10,6 +10,11 @@ pub const VERSIONS: &str = "versions/";
 
 /// What the keys of hooks begin with.
 pub const HOOKS: &str = "hooks/";
+
+/// `secrets/ENV.json`.
+pub fn secrets(environment: &EnvironmentName) -> String {
+    format!("secrets/{environment}.json")
+}
 
 /// `versions/ID.tar.bz2`.
 pub fn archive(version: &VersionId) -> String {

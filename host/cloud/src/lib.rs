@@ -15,6 +15,7 @@ mod perform;
 mod progress;
 mod protocol;
 mod roll_forward;
+mod secrets;
 mod state;
 mod world;
 
@@ -27,5 +28,6 @@ pub use perform::Sources;
 pub use progress::{ObjectName, Progress, Reporter};
 pub use protocol::{EnvironmentStatus, Server, ServerStatus, Wants, check};
 pub use roll_forward::{Cloud, End, Options, Report, RollForwardError, roll_forward};
+pub use secrets::SecretsFile;
 pub use state::{Known, PastState, StateError, StateFile};
 pub use world::{SystemWorld, World};

@@ -13,12 +13,15 @@ use jecloud_model::cloud::{CloudState, CloudStep, Objects, Place, ServerRecord};
 use jecloud_model::events::What;
 use jecloud_model::ids::{AppName, Digest, ReleaseNumber, VersionId};
 use jecloud_model::release::Release;
+use jecloud_model::secrets::SecretValue;
 
 use crate::keys;
 use crate::machines::{Details, Machine, MachineError, Machines};
 use crate::object_store::{Cause, ObjectStore, StoreError};
 use crate::progress::{ObjectName, Progress};
 use crate::protocol::Server;
+use crate::secrets::SecretsFile;
+use crate::world::World;
 
 /// Files of this machine from which objects can be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,6 +68,7 @@ pub(crate) enum Performed {
 pub(crate) struct Workplace<'a> {
     pub(crate) store: &'a dyn ObjectStore,
     pub(crate) machines: &'a dyn Machines,
+    pub(crate) world: &'a dyn World,
     pub(crate) state: &'a CloudState,
     pub(crate) place: &'a Place,
     pub(crate) machine: Option<&'a dyn Machine>,
@@ -129,6 +133,10 @@ impl Workplace<'_> {
             }
             CloudStep::HandRelease(_, number) => {
                 let release = self.release(*number).ok_or_else(|| lost(&name))?;
+                if !release.secrets.is_empty() {
+                    point("cloud.server.secrets", &name)?;
+                    server.put_secrets(self.app(), environment, &self.secrets(&name, release)?)?;
+                }
                 point("cloud.server.hand", &name)?;
                 server.deploy(release)?;
                 self.say(Progress::Handed { place: self.place.clone(), release: *number });
@@ -150,6 +158,16 @@ impl Workplace<'_> {
             other => unreachable!("{other:?} does not concern one server"),
         }
         Ok(Performed::Done)
+    }
+
+    /// The values that a release uses, as they are now: a release from before a secret was changed gets the new one.
+    fn secrets(&self, name: &str, release: &Release) -> Result<BTreeMap<String, SecretValue>, MachineError> {
+        let file = SecretsFile::new(self.store, &self.place.environment, self.world);
+        let secrets = file.read().map_err(|source| MachineError::Object { server: name.to_owned(), source })?;
+        secrets.values_for(release).map_err(|missing| MachineError::Refused {
+            error: format!("{} needs the secret {missing}, which is not there any more", release.number),
+            hint: format!("Set it with `jecloud env set --secret {missing}`, or deploy what does not need it."),
+        })
     }
 
     fn put(&self, name: &str, key: &str, object: &ObjectName) -> Result<PathBuf, MachineError> {

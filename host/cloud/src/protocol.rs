@@ -1,6 +1,6 @@
 //! What a server can be asked: the commands of `jecloud update-server`, with their answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use jecloud_model::app::AppDocument;
 use jecloud_model::events::Event;
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
 use jecloud_model::release::Release;
+use jecloud_model::secrets::SecretValue;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +121,17 @@ impl<'a> Server<'a> {
     /// Has the server take a hook from a path on it.
     pub fn put_hook(&self, digest: &Digest, file: &Path) -> Result<(), MachineError> {
         self.tell(&["put-hook", digest.as_str(), &file.to_string_lossy()], None, TAKE_TIMEOUT)
+    }
+
+    /// Gives the server the secrets of an environment: all that a release uses.
+    pub fn put_secrets(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+        secrets: &BTreeMap<String, SecretValue>,
+    ) -> Result<(), MachineError> {
+        let text = serde_json::to_vec(secrets).expect("texts are JSON");
+        self.tell(&["put-secrets", app.as_str(), environment.as_str()], Some(&text), ANSWER_TIMEOUT)
     }
 
     /// Tells the server to deploy a release, and sees to it that it works on that. Returns at once.

@@ -21,6 +21,7 @@ use crate::observe::{self, AT_ONCE, Sighting};
 use crate::perform::{Followed, Performed, Sources, Workplace, delete_objects, store_object};
 use crate::progress::{ObjectName, Progress, Reporter};
 use crate::protocol::Server;
+use crate::secrets::SecretsFile;
 use crate::state::{StateError, StateFile};
 use crate::world::World;
 
@@ -344,6 +345,7 @@ impl Run<'_, '_> {
                     let workplace = Workplace {
                         store: cloud.store,
                         machines: cloud.machines,
+                        world: cloud.world,
                         state,
                         place,
                         machine: sighting.machines.get(place).map(|machine| &**machine),
@@ -459,6 +461,10 @@ impl Run<'_, '_> {
 
     /// Changes the state; whether the change still fitted.
     fn record(&mut self, state: &mut CloudState, change: Change) -> Result<bool, RollForwardError> {
+        if let Change::Destroyed { environment } = &change {
+            // Before nobody remembers that there were any.
+            SecretsFile::new(self.cloud.store, environment, self.cloud.world).delete()?;
+        }
         match self.file().update(change.clone()) {
             Ok(written) => *state = written,
             // Somebody else was faster, and has probably recorded the same.

@@ -22,6 +22,7 @@ pub mod processes;
 pub mod release;
 pub mod rollforward;
 pub mod routes;
+pub mod secrets;
 pub mod suggest;
 pub mod supervise;
 pub mod template;

@@ -31,6 +31,9 @@ pub struct Release {
     pub processes: BTreeMap<ProcessName, ProcessWish>,
     /// Variables of all processes and commands.
     pub env: BTreeMap<String, String>,
+    /// The secrets that it uses, by name. Their values are nowhere in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, ReleaseSecret>,
     /// Host names that the front answers for.
     pub hosts: Vec<String>,
     /// Whether the server waits, before it switches, until it is told that all servers are ready.
@@ -55,6 +58,15 @@ pub struct ReleaseService {
     pub powers: Powers,
     /// Exact versions from jecloud.lock.
     pub pins: BTreeMap<String, String>,
+}
+
+/// A secret that a release uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseSecret {
+    /// How new it is: see [`crate::secrets::Secret::revision`].
+    pub revision: u64,
+    /// Whether all processes and commands get it as the variable of its name.
+    pub variable: bool,
 }
 
 /// What the person says about a process type, over what its hook says.
@@ -89,6 +101,7 @@ impl Release {
             && self.version == other.version
             && self.processes == other.processes
             && self.env == other.env
+            && self.secrets == other.secrets
             && self.hosts == other.hosts
     }
 }
@@ -114,6 +127,7 @@ mod tests {
             services: BTreeMap::from([("runtime".parse().expect("valid"), service)]),
             processes: BTreeMap::new(),
             env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             hosts: vec![],
             hold: false,
             created: Timestamp::from_millisecond(0),
@@ -150,6 +164,9 @@ mod tests {
         assert!(check(|other| other.created_by = "bob@there".to_owned()));
         assert!(!check(|other| other.version = VersionId::from_sha256([8; 32])));
         assert!(!check(|other| drop(other.env.insert("A".to_owned(), "1".to_owned()))));
+        assert!(!check(|other| {
+            other.secrets.insert("TOKEN".to_owned(), ReleaseSecret { revision: 2, variable: true });
+        }));
         assert!(!check(|other| other.services.clear()));
         assert!(!check(|other| {
             let limits = Limits { memory_bytes: Some(1 << 30), cpu_millis: None };

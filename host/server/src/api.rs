@@ -15,6 +15,7 @@ use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, Versio
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::processes::ProcessStatus;
 use jecloud_model::release::Release;
+use jecloud_model::secrets::SecretValue;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::now;
@@ -210,6 +211,16 @@ pub fn put_hook(root: &ServerRoot, digest: &Digest, file: &Path) -> Result<(), S
     }
     durable::create_dirs(&root.hooks(), 0o755)?;
     Ok(durable::replace(&root.hook(digest), &bytes, 0o644)?)
+}
+
+/// Keeps the secrets of an environment: processes that are started from now on get these.
+pub fn put_secrets(place: &Place, secrets: &BTreeMap<String, SecretValue>) -> Result<(), ServerError> {
+    durable::create_dirs(place.root.path(), 0o755)?;
+    let path = place.root.secrets();
+    if durable::read_json::<BTreeMap<String, SecretValue>>(&path).ok().flatten().as_ref() == Some(secrets) {
+        return Ok(());
+    }
+    Ok(durable::write_json(&path, secrets, 0o600)?)
 }
 
 /// Records the wish to deploy a release and has a roll-forward begin with it. Returns at once.

@@ -7,6 +7,7 @@ use jecloud_disk::{durable, tree};
 use jecloud_launch::DEFAULT_PATH;
 use jecloud_model::ids::{InstanceId, ServiceName};
 use jecloud_model::release::Release;
+use jecloud_model::secrets;
 use jecloud_model::template::escape;
 
 use crate::commands::Runner;
@@ -61,7 +62,9 @@ impl<'a> Surroundings<'a> {
             ("HOME".to_owned(), escape(&home.display().to_string())),
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
         ]);
-        let after = release.env.iter().map(|(name, value)| (name.clone(), escape(value))).collect();
+        let plain = release.env.iter().map(|(name, value)| (name.clone(), escape(value)));
+        let secret = release.secrets.iter().filter(|(_, secret)| secret.variable);
+        let after = plain.chain(secret.map(|(name, _)| (name.clone(), secrets::placeholder(name)))).collect();
         let source = place.root.version(&release.version);
         Ok(Self { release, service, source, data, packages, before, after })
     }

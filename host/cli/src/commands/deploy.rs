@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use jecloud_cloud::{Sources, record_release, upload};
+use jecloud_cloud::{Sources, StoreError, record_release, upload};
 use jecloud_disk::source::SourceTree;
 use jecloud_disk::{durable, tree};
 use jecloud_model::cloud::{CloudState, EnvironmentState, ReleaseOutcome};
@@ -47,7 +47,11 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
         say(&format!("Deploying {} to {} {place}\n", bold(wished.app.as_str()), bold(global.env.as_str())));
     }
     let packed = Packed::pack(&session, &project, &mut progress)?;
-    let composed = composed(&session, &project, &packed, known.as_ref(), &scale)?;
+    let mut composed = composed(&session, &project, &packed, known.as_ref(), &scale)?;
+    if !composed.missing_secrets.is_empty() {
+        let made = session.secrets().generate(&composed.missing_secrets).map_err(|error| no_secrets(&error))?;
+        composed.release.secrets = made.used_by(&composed.release).0;
+    }
     if session.provider == Provider::Local {
         listen::apply(&session, &wished.cloud.listen)?;
     }
@@ -187,11 +191,17 @@ fn composed(
     let circumstances = Circumstances {
         number: known.map_or(ReleaseNumber(1), |state| state.next_release(&session.environment)),
         env: environment.map_or(&no_variables, |environment| &environment.env),
+        secrets: &session.secrets().read().map_err(|error| no_secrets(&error))?,
         scaled: environment.map_or(&no_wishes, |environment| &environment.scaled.processes),
         hold: scale.values().sum::<u32>() > 1,
         now: Timestamp::from_system(std::time::SystemTime::now()),
     };
     compose(project, &session.environment, &packed.tree, packed.version.clone(), &sandbox, session, &circumstances)
+}
+
+/// The secrets of the environment cannot be read or written.
+pub(crate) fn no_secrets(error: &StoreError) -> Failure {
+    Failure::from_store("the secrets of the environment cannot be used", error).world("Nothing was recorded.")
 }
 
 /// The release that serves, if this one would be no other.

@@ -38,10 +38,11 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(),
         number: known.as_ref().map_or(ReleaseNumber(1), |state| state.next_release(&session.environment)),
         env: environment.map_or(&no_variables, |environment| &environment.env),
         hold: super::deploy::scale(&project, &session, environment).values().sum::<u32>() > 1,
+        secrets: &session.secrets().read().map_err(|error| super::deploy::no_secrets(&error))?,
         scaled: environment.map_or(&no_wishes, |environment| &environment.scaled.processes),
         now: Timestamp::from_system(std::time::SystemTime::now()),
     };
-    let Composed { release, hooks: resolved } =
+    let Composed { release, hooks: resolved, .. } =
         compose(&project, &global.env, &tree, version.clone(), &sandbox, &session, &circumstances)?;
     let unchanged = super::deploy::unchanged(&session, known.as_ref(), &release)?;
 

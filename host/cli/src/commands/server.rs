@@ -49,6 +49,11 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
             api::put_archive(&Place::new(&root, &app, &environment), &version, &file)?;
         }
         ServerAction::PutHook { digest, file } => api::put_hook(&root, &digest, &file)?,
+        ServerAction::PutSecrets { app, environment } => {
+            // The parser's own message would show what stands there.
+            let secrets = input().map_err(|_| Failure::usage("standard input holds no secrets"))?;
+            api::put_secrets(&Place::new(&root, &app, &environment), &secrets)?;
+        }
         ServerAction::Deploy { version } => {
             let release: Release = input()?;
             if release.version != version {

@@ -12,6 +12,7 @@ mod killed;
 mod limits;
 mod package_managers;
 mod rollback;
+mod secrets;
 mod state;
 mod users;
 mod words;

@@ -33,7 +33,7 @@ fn the_app_cannot_read_what_belongs_to_root() {
 }
 
 /// All files below a directory that hold a text.
-fn holding(directory: &Path, text: &str) -> Vec<PathBuf> {
+pub(crate) fn holding(directory: &Path, text: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let (path, kind) = (entry.path(), entry.file_type().expect("a kind"));

@@ -3,6 +3,7 @@
 use super::packages::is_package_name;
 use super::{Power, files, url};
 use crate::hook::Powers;
+use crate::secrets;
 use crate::template::{Piece, Placeholder, Template};
 
 impl Powers {
@@ -29,13 +30,7 @@ pub fn check_powers(powers: &Powers) -> Vec<String> {
             Power::Port(port) => (*port == 0).then_some("there is no such port"),
             Power::Path(path) if path.contains('{') => Some("it has a placeholder"),
             Power::Path(path) => files::path_fault(path),
-            Power::Secret(name) => {
-                let placeholder = Template::parse(&format!("{{secret:{name}}}"));
-                let is_name = placeholder.is_ok_and(
-                    |template| matches!(template.pieces(), [Piece::Gap(Placeholder::Secret(parsed))] if parsed == name),
-                );
-                (!is_name).then_some("it is not a name of a secret")
-            }
+            Power::Secret(name) => (!secrets::is_name(name)).then_some("it is not a name of a secret"),
         };
         if let Some(fault) = fault {
             faults.push(format!("the power to {power:?} cannot be granted: {fault}", power = power.to_string()));

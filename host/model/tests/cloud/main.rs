@@ -56,6 +56,7 @@ pub(crate) fn release(number: u64, content: u64, hold: bool, now: Timestamp) -> 
         services: BTreeMap::from([("node".parse().unwrap(), service)]),
         processes: BTreeMap::new(),
         env: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         hosts: Vec::new(),
         hold,
         created: now,
