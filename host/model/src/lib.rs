@@ -27,6 +27,7 @@ pub mod suggest;
 pub mod supervise;
 pub mod template;
 pub mod time;
+pub mod user;
 pub mod version;
 
 pub use chain::chain;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jecloud_disk::lock;
 use jecloud_disk::log::{self, RotatingLog};
 use jecloud_disk::{durable, tree};
-use jecloud_launch::{Launch, User};
+use jecloud_launch::Launch;
 use jecloud_model::app::{AppDocument, DeploymentState, Outcome, Requested};
 use jecloud_model::events::{Event, What};
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
@@ -22,16 +22,16 @@ use crate::clock::now;
 use crate::error::ServerError;
 use crate::place::Place;
 use crate::process_manager::process_manager;
-use crate::server::{self, APP_USER, Server, ServerDocument};
+use crate::server::{self, Server, ServerDocument};
 use crate::tables;
 use crate::wishes;
 
-/// Makes the directory of a server, and where JeCloud is root the user as whom apps run, and what brings it back at
-/// boot. `exe` is the binary that is to be started then.
+/// Makes the directory of a server, and where JeCloud is root what brings it back at boot. `exe` is the binary that is to
+/// be started then.
 ///
 /// # Errors
 ///
-/// Among others [`ServerError::Request`] where the user cannot be made.
+/// Among others [`ServerError::Request`] where systemd does not take its units.
 pub fn init(
     root: &ServerRoot,
     exe: &Path,
@@ -44,12 +44,8 @@ pub fn init(
     durable::create_dirs(&root.hooks(), 0o755)?;
     let before = server::document(root)?;
     let mut document = before.clone();
-    if jecloud_launch::is_root() {
-        let name = document.app_user.get_or_insert_with(|| APP_USER.to_owned()).clone();
-        make_user(&name)?;
-    }
     if jecloud_launch::is_root() && jecloud_systemd::is_in_charge(root) {
-        make_user(jecloud_systemd::FRONT_USER)?;
+        crate::users::make(jecloud_systemd::FRONT_USER, "JeCloud: the front")?;
     }
     if listen.is_some() {
         document.listen = listen;
@@ -63,24 +59,6 @@ pub fn init(
     }
     crate::boot::install(root, exe)?;
     Ok(document)
-}
-
-/// A user without a password, a home or a shell.
-fn make_user(name: &str) -> Result<(), ServerError> {
-    if User::lookup(name).is_some() {
-        return Ok(());
-    }
-    jecloud_disk::fault::point("init.make-user").map_err(|source| ServerError::Io { action: "make a user", source })?;
-    let arguments = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"];
-    let launch = Launch::new("useradd").args(arguments).args(["--shell", "/usr/sbin/nologin", "--", name]);
-    let limits = jecloud_launch::RunLimits { timeout: Duration::from_secs(60), keep_bytes: 4096 };
-    let finished = jecloud_launch::run(launch, limits, &|| false, &mut |_, _| {})?;
-    // Another one may have been faster.
-    if finished.status.success() || User::lookup(name).is_some() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&finished.stderr).trim().to_owned();
-    Err(ServerError::Request(format!("the user {name} cannot be made: useradd {}: {said}", finished.status)))
 }
 
 /// What a server says about itself.
@@ -192,7 +170,7 @@ pub fn missing(root: &ServerRoot, question: Question) -> Result<Objects, ServerE
 
 /// Puts an archive in place. Its content is verified when it is unpacked.
 pub fn put_archive(place: &Place, version: &VersionId, file: &Path) -> Result<(), ServerError> {
-    durable::create_dirs(&place.root.versions(), 0o755)?;
+    place.make()?;
     let mut from = durable::open(file)?.ok_or_else(|| ServerError::Missing { path: file.to_owned() })?;
     durable::replace_with(&place.root.archive(version), 0o600, |out| {
         std::io::copy(&mut from, out).map_err(|source| ServerError::Io { action: "copy the archive", source })?;
@@ -226,8 +204,7 @@ pub fn put_secrets(place: &Place, secrets: &BTreeMap<String, SecretValue>) -> Re
 /// Records the wish to deploy a release and has a roll-forward begin with it. Returns at once.
 pub fn deploy(server: &Server, release: &Release) -> Result<Requested, ServerError> {
     let place = Place::new(&server.root, &release.app, &release.environment);
-    durable::create_dirs(place.root.path(), 0o755)?;
-    durable::create_dirs(&place.root.versions(), 0o755)?;
+    place.make()?;
     let known = place.document()?.newest_release;
     if release.number > known {
         place.write_release(release)?;

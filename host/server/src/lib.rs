@@ -29,6 +29,7 @@ pub mod rollforward;
 mod secrets;
 mod server;
 mod tables;
+mod users;
 mod wishes;
 mod work;
 
@@ -40,4 +41,4 @@ pub use one_off::one_off;
 pub use place::Place;
 pub use plan::{PlanRequest, plan};
 pub use process_manager::{ProcessManager, Renewed, process_manager};
-pub use server::{APP_USER, Server, ServerDocument, document};
+pub use server::{Server, ServerDocument, document};

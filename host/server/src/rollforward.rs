@@ -155,7 +155,8 @@ fn perform(
         }
         Step::Work(number, state) => {
             let cancel = Cancel::new(place, *number);
-            let work = work::Work { server, place, document, number: *number, cancel: &|| cancel.is_due() };
+            let cancel: &dyn Fn() -> bool = &|| cancel.is_due();
+            let work = work::Work { server, place, document, number: *number, user: None, cancel };
             work::perform(&work, *state)
         }
         Step::RecordDrained(release) => {

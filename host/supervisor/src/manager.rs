@@ -309,7 +309,7 @@ impl Manager {
         // Greater than all before, also than those of which nothing was written down.
         self.newest_start = now.0.max(self.newest_start + 1);
         let start = self.newest_start;
-        let starter = Starter { root: &self.root, app_user: self.settings.app_user, events: &self.events };
+        let starter = Starter { root: &self.root, events: &self.events };
         let again = before.as_ref().filter(|before| before.seen.spec == spec);
         let restarts = again.map_or(0, |before| before.restarts + 1);
         let seen = Seen::started(spec.clone(), before.as_ref().map(|before| &before.seen), now);

@@ -106,8 +106,9 @@ fn from_bare_machines_through_a_power_cut_to_nothing() {
     eventually(BACK, "they are back", || {
         let now = machines.tell(&hosts[0], pids);
         let pairs = || now.lines().zip(before.lines());
-        (now.lines().count() == before.lines().count() && pairs().all(|(now, before)| now == before && now.is_empty() || now != before && now != "0"))
-            .then_some(())
+        (now.lines().count() == before.lines().count()
+            && pairs().all(|(now, before)| now == before && now.is_empty() || now != before && now != "0"))
+        .then_some(())
     });
     says(&hosts[0], "two");
     project.jecloud(&["ps"]).ok().says("running");

@@ -6,16 +6,16 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use jecloud_model::chain;
 use jecloud_model::ids::InstanceId;
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::processes::ProcessStatus;
 use jecloud_systemd::{LogFilter, Systemd, SystemdError};
 
 use super::{ProcessManager, Renewed};
-use crate::error::{ServerError, chain};
+use crate::error::ServerError;
 use crate::logs::{self, LogWish};
 use crate::place::Place;
-use crate::server;
 
 /// How long a front may take to take the place of another one.
 const RENEWAL: Duration = Duration::from_secs(20);
@@ -32,8 +32,8 @@ pub(super) struct BySystemd {
 impl BySystemd {
     pub(super) fn new(root: ServerRoot, exe: PathBuf) -> Self {
         let of_root = root.clone();
-        let app_user = move |_: &_, _: &_| {
-            server::document(&of_root).and_then(|document| document.app_user(&of_root)).map_err(|error| chain(&error))
+        let app_user = move |app: &_, environment: &_| {
+            jecloud_supervisor::user_of(&of_root, app, environment).map_err(|error| chain(&error))
         };
         Self { systemd: Systemd::new(root.clone(), exe, Box::new(app_user)), root }
     }

@@ -49,7 +49,7 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     let values = values(work, &release, &planned, &ports)?;
     let mut surroundings = Vec::new();
     for Planned { service, plan } in &planned {
-        let around = Surroundings::new(work.server, work.place, &release, service)?.with_values(&values);
+        let around = Surroundings::new(work.place, work.user, &release, service)?.with_values(&values);
         write_files(work, &around, plan)?;
         surroundings.push(around);
     }
@@ -105,7 +105,7 @@ fn values(
 ) -> Result<BTreeMap<String, String>, ServerError> {
     let mut values = BTreeMap::new();
     for Planned { service, plan } in planned {
-        let around = Surroundings::new(work.server, work.place, release, service)?;
+        let around = Surroundings::new(work.place, work.user, release, service)?;
         let mut of_service = BTreeMap::new();
         for process in plan.processes.iter().rev() {
             if let Some(first) = instances(work, process).first() {
@@ -126,7 +126,7 @@ fn write_files(work: &Work<'_>, around: &Surroundings<'_>, plan: &Plan) -> Resul
         let path = std::path::PathBuf::from(filling.text(&line, &file.path)?);
         let content = filling.all_but_secrets(&line, &file.content)?;
         let content = crate::secrets::filled_text(&work.place.root, &line, &content)?;
-        let (bytes, mode, owner) = (content.as_bytes(), file.mode.into(), work.server.owner());
+        let (bytes, mode, owner) = (content.as_bytes(), file.mode.into(), work.owner());
         // What lies in between belongs to the app's user, who may have put links there.
         let inside = [&around.data, &around.source]
             .into_iter()
