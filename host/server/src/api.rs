@@ -45,7 +45,7 @@ pub fn init(
     let before = server::document(root)?;
     let mut document = before.clone();
     if jecloud_launch::is_root() && jecloud_systemd::is_in_charge(root) {
-        crate::users::make(jecloud_systemd::FRONT_USER, "JeCloud: the front")?;
+        crate::users::make(jecloud_systemd::FRONT_USER, "the front of JeCloud")?;
     }
     if listen.is_some() {
         document.listen = listen;
