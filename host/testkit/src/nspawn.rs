@@ -21,13 +21,16 @@ const BASE: &str = "target/tools/debian";
 /// Packages that one machine has fetched and the next one need not.
 const PACKAGES: &str = "target/tools/debian-packages";
 
+/// Where a machine has them.
+const ARCHIVES: &str = "upper/var/cache/apt/archives";
+
 /// How long a machine may take to boot. A second is usual.
 const BOOT_TIME: Duration = Duration::from_secs(90);
 
 /// How long what is left of a machine may take to end.
 const END_TIME: Duration = Duration::from_secs(30);
 
-/// Becomes a machine. $1 is its directory, $2 its name, $3 its network, $4 the system, $5 the fetched packages.
+/// Becomes a machine. $1 is its directory, $2 its name, $3 its network, $4 the system.
 ///
 /// Each has a control group of its own: otherwise all would have the same one, and each would end the others' services.
 const BOOT: &str = r#"
@@ -41,7 +44,7 @@ for hierarchy in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; d
 done
 mount -t overlay overlay -o "lowerdir=$4,upperdir=$1/upper,workdir=$1/work" "$1/root"
 exec systemd-nspawn --quiet --directory="$1/root" --machine="$2" --register=no --keep-unit --boot --console=pipe \
-    --link-journal=no --network-namespace-path="$3" --bind="$5:/var/cache/apt/archives" --resolv-conf=copy-host
+    --link-journal=no --network-namespace-path="$3" --resolv-conf=copy-host
 "#;
 
 /// A network with machines that boot systemd. All of it is ended and removed with this.
@@ -72,7 +75,7 @@ impl SystemdMachines {
         } else {
             let mut network = Network::claim()?;
             network.masquerade();
-            std::fs::create_dir_all(packages().join("partial")).expect("a directory");
+            std::fs::create_dir_all(packages()).expect("a directory");
             return Some(Self { network, machines: Vec::new() });
         };
         eprintln!("left out: {missing}");
@@ -105,6 +108,9 @@ impl SystemdMachines {
         std::fs::write(directory.join("upper/etc/hostname"), format!("machine{number}\n")).expect("a name");
         // One that is the same in all machines would be taken for the same machine; it is made at the first boot.
         std::fs::write(directory.join("upper/etc/machine-id"), "").expect("a file");
+        let archives = directory.join(ARCHIVES);
+        std::fs::create_dir_all(&archives).expect("a directory");
+        share(&packages(), &archives);
         self.machines.push(Machine { number, address: address.clone(), process: None });
         self.power_on(&address);
         address
@@ -126,7 +132,7 @@ impl SystemdMachines {
             .args(["--mount", "--", "sh", "-c", BOOT, "boot"])
             .args([directory.as_os_str(), self.network.namespace(number).as_ref()])
             .arg(Path::new("/run/netns").join(self.network.namespace(number)))
-            .args([base(), packages()])
+            .arg(base())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
@@ -216,6 +222,24 @@ impl Drop for SystemdMachines {
         }
         for machine in 0..self.machines.len() {
             self.end(machine);
+            share(
+                &self.network.directory().join(self.machines[machine].number.to_string()).join(ARCHIVES),
+                &packages(),
+            );
+        }
+    }
+}
+
+/// Gives the packages of one directory to another one, too. What is missing is fetched: nothing here has to succeed.
+fn share(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
+        let (file, name) = (entry.path(), entry.file_name());
+        if file.extension().is_some_and(|extension| extension == "deb") && !to.join(&name).exists() {
+            // Under its name only when it is complete.
+            let new = to.join(format!("{}.{}.new", name.display(), std::process::id()));
+            if std::fs::copy(&file, &new).is_ok() {
+                let _ = std::fs::rename(&new, to.join(&name));
+            }
         }
     }
 }
