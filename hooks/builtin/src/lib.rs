@@ -14,11 +14,18 @@ pub struct Builtin {
 }
 
 /// One line for each component: its bytes, and its digest as `cargo xtask hooks` wrote it.
-const BUILTIN: [Builtin; 1] = [Builtin {
-    name: "node",
-    wasm: include_bytes!("../../dist/node.wasm"),
-    sha256: include_str!("../../dist/node.sha256"),
-}];
+const BUILTIN: [Builtin; 2] = [
+    Builtin {
+        name: "node",
+        wasm: include_bytes!("../../dist/node.wasm"),
+        sha256: include_str!("../../dist/node.sha256"),
+    },
+    Builtin {
+        name: "redis",
+        wasm: include_bytes!("../../dist/redis.wasm"),
+        sha256: include_str!("../../dist/redis.sha256"),
+    },
+];
 
 /// All hooks that come with JeCloud, sorted by name.
 pub fn builtin() -> &'static [Builtin] {

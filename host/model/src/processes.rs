@@ -35,7 +35,7 @@ pub struct ProcessSpec {
     pub id: InstanceId,
     /// The service whose hook asked for it.
     pub service: ServiceName,
-    /// The version whose files it runs.
+    /// The version whose files it runs; of a process that outlives releases, the one with which it became what it is.
     pub version: VersionId,
     /// Program and arguments, complete. Only `{secret:NAME}` may still have to be filled in, in `env` alone.
     pub argv: Vec<String>,

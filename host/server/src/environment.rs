@@ -27,7 +27,9 @@ pub(crate) struct Surroundings<'a> {
     /// `{data}`.
     pub data: PathBuf,
     packages: BTreeMap<String, String>,
-    /// Variables that the host sets, as templates: a hook may replace them.
+    /// The host's own few variables, as templates: a hook may replace them.
+    pub of_host: BTreeMap<String, String>,
+    /// The same with the values of all services.
     pub before: BTreeMap<String, String>,
     /// Variables that the person sets, as templates: they have the last word.
     pub after: BTreeMap<String, String>,
@@ -61,7 +63,7 @@ impl<'a> Surroundings<'a> {
             .into_iter()
             .filter_map(|package| Some((package.name, package.directory?)))
             .collect();
-        let before = BTreeMap::from([
+        let of_host = BTreeMap::from([
             ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
             ("HOME".to_owned(), escape(&home.display().to_string())),
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
@@ -70,7 +72,8 @@ impl<'a> Surroundings<'a> {
         let secret = release.secrets.iter().filter(|(_, secret)| secret.variable);
         let after = plain.chain(secret.map(|(name, _)| (name.clone(), secrets::placeholder(name)))).collect();
         let source = place.root.version(&release.version);
-        Ok(Self { release, service, source, data, packages, before, after, user })
+        let before = of_host.clone();
+        Ok(Self { release, service, source, data, packages, of_host, before, after, user })
     }
 
     /// With the values of all services, as templates without gaps.

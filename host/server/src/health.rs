@@ -5,9 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use jecloud_launch::{Environment, Launch, RunLimits};
+use jecloud_model::chain;
 use jecloud_model::hook::Health;
+use jecloud_model::layout::EnvironmentRoot;
 use jecloud_model::processes::{ProcessSpec, ProcessStatus};
 use jecloud_model::time::Timestamp;
+
+use crate::secrets;
 
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -32,6 +36,7 @@ pub(crate) fn probe(
     spec: &ProcessSpec,
     status: &ProcessStatus,
     user: Option<jecloud_launch::User>,
+    root: &EnvironmentRoot,
     now: Timestamp,
 ) -> Finding {
     match &spec.health {
@@ -50,7 +55,7 @@ pub(crate) fn probe(
             Some(address) => http(address, path),
             None => unknown_port(port),
         },
-        Health::Command(argv) => command(spec, argv, user),
+        Health::Command(argv) => command(spec, argv, user, root),
     }
 }
 
@@ -94,15 +99,16 @@ fn http(address: SocketAddr, path: &str) -> Finding {
     }
 }
 
-fn command(spec: &ProcessSpec, argv: &[String], user: Option<jecloud_launch::User>) -> Finding {
+fn command(spec: &ProcessSpec, argv: &[String], user: Option<jecloud_launch::User>, root: &EnvironmentRoot) -> Finding {
     let Some((program, arguments)) = argv.split_first() else {
         return Finding::NotYet("has an empty health command".to_owned());
     };
-    let launch = Launch::new(program)
-        .args(arguments)
-        .cwd(&spec.cwd)
-        .user(user)
-        .env(Environment::exactly(spec.env.iter().filter(|(_, value)| !value.contains("{secret:"))));
+    // It is asked as its clients ask it.
+    let env = match secrets::filled(root, spec.env.clone()) {
+        Ok(env) => env,
+        Err(error) => return Finding::NotYet(format!("cannot be asked for its health: {}", chain(&error))),
+    };
+    let launch = Launch::new(program).args(arguments).cwd(&spec.cwd).user(user).env(Environment::exactly(env));
     let limits = RunLimits { timeout: ATTEMPT, keep_bytes: STATUS_LINE };
     match jecloud_launch::run(launch, limits, &|| false, &mut |_, _| {}) {
         Ok(finished) if finished.status.success() => Finding::Healthy,
@@ -118,6 +124,7 @@ mod tests {
 
     use super::*;
     use jecloud_model::hook::Identity;
+    use jecloud_model::layout::ServerRoot;
     use jecloud_model::limits::Limits;
     use jecloud_model::processes::ProcessState;
 
@@ -153,7 +160,8 @@ mod tests {
 
     fn check(health: Health, port: u16, expected: Result<(), &str>) {
         let (spec, status) = subject(health, port);
-        let found = probe(&spec, &status, None, Timestamp::from_millisecond(1000));
+        let nowhere = ServerRoot::new("/nowhere").environment(&status.app, &status.environment);
+        let found = probe(&spec, &status, None, &nowhere, Timestamp::from_millisecond(1000));
         match expected {
             Ok(()) => assert_eq!(found, Finding::Healthy),
             Err(text) => assert_eq!(found, Finding::NotYet(text.replace("PORT", &port.to_string()))),

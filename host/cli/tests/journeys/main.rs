@@ -13,6 +13,7 @@ mod limits;
 mod package_managers;
 mod rollback;
 mod secrets;
+mod services;
 mod state;
 mod users;
 mod words;

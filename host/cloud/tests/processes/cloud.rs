@@ -167,6 +167,7 @@ impl TestCloud {
             services: BTreeMap::from([("node".parse().unwrap(), service)]),
             processes: BTreeMap::new(),
             env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            secrets: BTreeMap::new(),
             hosts: Vec::new(),
             hold: false,
             created: SystemWorld.now(),

@@ -50,7 +50,7 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     let mut surroundings = Vec::new();
     for Planned { service, plan } in &planned {
         let around = Surroundings::new(work.place, work.user, &release, service)?.with_values(&values);
-        write_files(work, &around, plan)?;
+        write_files(work, &around, plan, &ports)?;
         surroundings.push(around);
     }
     // All checks come before any build, all builds before any release command.
@@ -106,21 +106,27 @@ fn values(
     let mut values = BTreeMap::new();
     for Planned { service, plan } in planned {
         let around = Surroundings::new(work.place, work.user, release, service)?;
-        let mut of_service = BTreeMap::new();
-        for process in plan.processes.iter().rev() {
-            if let Some(first) = instances(work, process).first() {
-                of_service.extend(ports.get(first).cloned().unwrap_or_default());
-            }
-        }
         let mut filling = around.filling();
-        filling.ports = of_service;
+        filling.ports = outside_of_processes(work, plan, ports);
         values.extend(filling.environment("values", &plan.values)?);
     }
     Ok(values)
 }
 
-fn write_files(work: &Work<'_>, around: &Surroundings<'_>, plan: &Plan) -> Result<(), ServerError> {
-    let filling = around.filling();
+/// The ports of a plan by their names alone: those of first instances, and of the first process that has the name.
+fn outside_of_processes(work: &Work<'_>, plan: &Plan, ports: &Ports) -> BTreeMap<String, u16> {
+    let mut named = BTreeMap::new();
+    for process in plan.processes.iter().rev() {
+        if let Some(first) = instances(work, process).first() {
+            named.extend(ports.get(first).cloned().unwrap_or_default());
+        }
+    }
+    named
+}
+
+fn write_files(work: &Work<'_>, around: &Surroundings<'_>, plan: &Plan, ports: &Ports) -> Result<(), ServerError> {
+    let mut filling = around.filling();
+    filling.ports = outside_of_processes(work, plan, ports);
     for file in &plan.files {
         let line = format!("file {}", file.path);
         let path = std::path::PathBuf::from(filling.text(&line, &file.path)?);
@@ -182,6 +188,7 @@ fn assemble(
         let kept = plan.build.iter().filter_map(|command| kept_name(&command.once)).collect();
         prepared.kept.insert(service.clone(), kept);
     }
+    keep_running(work, &mut prepared)?;
     prepared.processes.sort_by(|a, b| a.id.cmp(&b.id));
     if let Some(pair) = prepared.processes.windows(2).find(|pair| pair[0].id == pair[1].id) {
         return Err(Failure::because(format!(
@@ -191,6 +198,21 @@ fn assemble(
         .into());
     }
     Ok(prepared)
+}
+
+/// A process that outlives releases and is the same as before but for the version stays what it is: it runs on.
+fn keep_running(work: &Work<'_>, prepared: &mut Prepared) -> Result<(), ServerError> {
+    let Some(serving) = work.document.serving_release() else { return Ok(()) };
+    let Some(before) = work.place.prepared(serving)? else { return Ok(()) };
+    for spec in prepared.processes.iter_mut().filter(|spec| spec.id.release.is_none()) {
+        let same = before.processes.iter().find(|before| {
+            before.id == spec.id && **before == ProcessSpec { version: before.version.clone(), ..spec.clone() }
+        });
+        if let Some(before) = same {
+            spec.clone_from(before);
+        }
+    }
+    Ok(())
 }
 
 fn spec(
@@ -204,9 +226,13 @@ fn spec(
 ) -> Result<ProcessSpec, ServerError> {
     let line = format!("process {}", process.name);
     let filling = around.filling_of(&id, &ports);
-    let mut env = around.before.clone();
-    env.extend(filling.environment(&line, &process.env)?);
-    env.extend(around.after.clone());
+    let own = filling.environment(&line, &process.env)?;
+    let mut env = if process.beside { around.before.clone() } else { around.of_host.clone() };
+    env.extend(own);
+    // What is not the app's own code has no use for the app's variables, and is not started anew for them.
+    if process.beside {
+        env.extend(around.after.clone());
+    }
     let cwd = match process.cwd.as_str() {
         "" => work.place.root.version(&release.version).display().to_string(),
         template => filling.text(&line, template)?,

@@ -78,7 +78,7 @@ fn is_healthy(
         }
         Some(status) if status.state == ProcessState::Running => {
             let user = if spec.run_as == Identity::App { work.user } else { None };
-            probe(spec, status, user, now())
+            probe(spec, status, user, &work.place.root, now())
         }
         Some(_) => Finding::NotYet("is not running".to_owned()),
     };

@@ -1,0 +1,106 @@
+//! The Redis service hook: one Redis for an app and environment, behind a password that nobody has to know.
+//!
+//! It listens on the server's own loopback interface, keeps what is written in an append-only file, and tells the app
+//! where it is in `REDIS_URL`.
+
+pub mod configuration;
+pub mod settings;
+pub mod version;
+
+use std::time::Duration;
+
+use jecloud_sdk::{Context, Description, Package, Plan, Problem, Process, ServiceHook};
+
+use configuration::Configuration;
+use settings::Settings;
+use version::{Release, Version};
+
+/// The Redis service hook.
+#[derive(Debug)]
+pub struct RedisHook;
+
+/// The program, and the distribution's package that brings it.
+const SERVER: &str = "redis-server";
+
+/// The program that asks it how it is.
+const CLIENT: &str = "redis-cli";
+
+/// The secret that its clients need. The host makes it.
+const PASSWORD: &str = "redis-password";
+
+/// Under which name the last plan said which Redis wrote the data.
+const WROTE: &str = "version";
+
+/// How long loading the data may take after a start.
+const START: Duration = Duration::from_secs(5 * 60);
+
+/// How long writing everything down may take at the end: Redis does it at SIGTERM.
+const STOP: Duration = Duration::from_secs(60);
+
+impl ServiceHook for RedisHook {
+    fn describe() -> Description {
+        Description::new("redis", env!("CARGO_PKG_VERSION"), "Redis: a database in memory that survives restarts")
+            .settings_schema(settings::SCHEMA)
+            .fact("can-install")
+            .fact("program:redis-server")
+            .fact("candidate:redis-server")
+            .package(SERVER)
+            .program(SERVER)
+            .program(CLIENT)
+            .secret(PASSWORD)
+    }
+
+    fn required_packages(context: &Context) -> Result<Vec<Package>, Problem> {
+        let settings = Settings::of(context)?;
+        Ok(vec![Release::choose(context, &settings)?.package()])
+    }
+
+    fn prepare_deploy(context: &Context) -> Result<Plan, Problem> {
+        let settings = Settings::of(context)?;
+        let release = Release::choose(context, &settings)?;
+        if let Some(wrote) = context.remembered(WROTE).and_then(Version::parse) {
+            check_data(&wrote, &release.version, &settings, context.service())?;
+        }
+        let configuration = Configuration { settings: &settings };
+        let (path, content) = (configuration.path(), configuration.text());
+        let process = Process::new("redis")
+            .argv([SERVER, &path])
+            .env("REDISCLI_AUTH", format!("{{secret:{PASSWORD}}}"))
+            .cwd("{data}")
+            .port("redis")
+            .health_command([CLIENT, "-e", "-p", "{port:redis}", "ping"])
+            .start_timeout(START)
+            .stop_timeout(STOP)
+            .not_beside();
+        Ok(Plan::new()
+            .file(path, content, 0o600)
+            .process(process)
+            .value("REDIS_URL", format!("redis://:{{secret:{PASSWORD}}}@127.0.0.1:{{port:redis}}/0"))
+            .remember(WROTE, release.version.to_string()))
+    }
+}
+
+/// Whether a Redis may be given the data of another one.
+///
+/// A newer one reads what an older one wrote, and writes what the older one may not read: there is no way back but a backup.
+fn check_data(wrote: &Version, now: &Version, settings: &Settings, service: &str) -> Result<(), Problem> {
+    if now < wrote && (now.major, now.minor) != (wrote.major, wrote.minor) {
+        return Err(Problem::new(format!(
+            "the data was written by Redis {wrote}, and Redis {now} may not be able to read it"
+        ))
+        .hint(format!(
+            "keep Redis {}.{}, or begin with an empty service under another name",
+            wrote.major, wrote.minor
+        )));
+    }
+    let asked = settings.version().is_some_and(|asked| asked.split('.').next() == Some(&now.major.to_string()));
+    if now.major > wrote.major && !asked {
+        return Err(Problem::new(format!(
+            "the data was written by Redis {wrote}; this would make it that of Redis {now}, with no way back"
+        ))
+        .hint(format!("to do that, write `version = \"{}\"` below [services.{service}] in jecloud.toml", now.major)));
+    }
+    Ok(())
+}
+
+jecloud_sdk::export!(RedisHook);

@@ -1,0 +1,124 @@
+//! The hook, called natively as the host calls the component: machines and settings in, packages and plans out.
+
+use jecloud_hook_redis::RedisHook;
+use jecloud_sdk::testing::{self, ContextBuilder};
+use jecloud_sdk::{Context, Health, Package, Plan, Problem, Source};
+
+fn context() -> ContextBuilder {
+    testing::context("guestbook").service("redis")
+}
+
+/// A server that has Redis 7.0.15.
+fn with_redis() -> ContextBuilder {
+    context().fact(
+        "program:redis-server",
+        "/usr/bin/redis-server Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0",
+    )
+}
+
+/// A fresh Debian 12.
+fn debian_12() -> ContextBuilder {
+    context().fact("can-install", "true").fact("candidate:redis-server", "5:7.0.15-1~deb12u1")
+}
+
+fn packages(context: &Context) -> Result<Vec<Package>, Problem> {
+    testing::required_packages::<RedisHook>(context)
+}
+
+fn plan(context: &Context) -> Result<Plan, Problem> {
+    testing::prepare_deploy::<RedisHook>(context)
+}
+
+fn problem<T: std::fmt::Debug>(result: Result<T, Problem>) -> String {
+    let problem = result.expect_err("a problem");
+    format!("{}; {}", problem.message, problem.hint)
+}
+
+#[test]
+fn what_is_there_is_used_and_pinned() {
+    let [package] = &packages(&with_redis().build()).expect("packages")[..] else { panic!() };
+    assert_eq!((package.name.as_str(), package.version.as_str(), package.pin), ("redis", "7.0.15", true));
+    assert_eq!(package.source, Source::Present);
+    let [package] = &packages(&debian_12().build()).expect("packages")[..] else { panic!() };
+    assert_eq!((package.name.as_str(), package.version.as_str()), ("redis-server", "5:7.0.15-1~deb12u1"));
+    assert_eq!(package.source, Source::Distribution);
+    // Once it is installed it is there, and stays the distribution's.
+    let installed = with_redis().pin("redis-server", "5:7.0.15-1~deb12u1").build();
+    assert_eq!(packages(&installed).expect("packages")[0].source, Source::Distribution);
+}
+
+#[test]
+fn a_version_that_cannot_be_had_is_refused() {
+    let problem_of = |builder: ContextBuilder| problem(packages(&builder.build()));
+    assert_eq!(
+        problem_of(context()),
+        "Redis 7 or later cannot be had: this server has no Redis, and nothing can be installed on it; install \
+         redis-server on the server"
+    );
+    let asked = problem_of(debian_12().setting("version", "8"));
+    assert!(asked.starts_with("Redis 8 cannot be had") && asked.contains("offers 5:7.0.15-1~deb12u1"), "{asked}");
+    let pinned = problem_of(debian_12().pin("redis-server", "5:7.0.14-1"));
+    assert!(pinned.contains("jecloud.lock holds") && pinned.contains("take the line of redis-server out"), "{pinned}");
+    // What is asked for by now counts more than a pin.
+    assert!(packages(&debian_12().pin("redis-server", "5:6.0.16-1").setting("version", "7.0").build()).is_ok());
+    assert!(packages(&with_redis().setting("version", 7).build()).is_ok());
+    let old = context().fact("program:redis-server", "/usr/bin/redis-server Redis server v=6.0.16 sha=0");
+    assert!(problem_of(old).contains("has Redis 6.0.16"));
+}
+
+#[test]
+fn it_listens_where_nobody_else_does_and_its_password_is_in_no_argument() {
+    let plan = plan(&with_redis().build()).expect("a plan");
+    let [file] = &plan.files[..] else { panic!() };
+    assert_eq!(file.mode, 0o600);
+    for line in ["bind 127.0.0.1", "port {port:redis}", "requirepass {secret:redis-password}", "appendfsync everysec"] {
+        assert!(file.content.lines().any(|found| found == line), "{line} in {}", file.content);
+    }
+    let [process] = &plan.processes[..] else { panic!() };
+    assert_eq!(process.argv, ["redis-server", &file.path]);
+    assert!(!process.beside);
+    assert_eq!(
+        process.health,
+        Health::Command(["redis-cli", "-e", "-p", "{port:redis}", "ping"].map(str::to_owned).into())
+    );
+    assert_eq!(plan.values["REDIS_URL"], "redis://:{secret:redis-password}@127.0.0.1:{port:redis}/0");
+    assert_eq!(plan.remember["version"], "7.0.15");
+}
+
+/// Fails where the file keeps its name: a Redis that runs on would get another configuration when it is started again,
+/// and one whose configuration changes would not be restarted.
+#[test]
+fn another_configuration_is_another_file() {
+    let path = |builder: ContextBuilder| plan(&builder.build()).expect("a plan").files[0].path.clone();
+    assert_eq!(path(with_redis()), path(with_redis().version(&"1".repeat(64))));
+    assert_ne!(path(with_redis()), path(with_redis().setting("memory", "256mb")));
+}
+
+#[test]
+fn settings_reach_the_configuration() {
+    let builder = with_redis().setting("memory", "256mb").setting("eviction", "allkeys-lru").setting("sync", "always");
+    let content = plan(&builder.build()).expect("a plan").files[0].content.clone();
+    for line in ["maxmemory 256mb", "maxmemory-policy allkeys-lru", "appendfsync always"] {
+        assert!(content.lines().any(|found| found == line), "{line} in {content}");
+    }
+    let senseless = problem(plan(&with_redis().setting("eviction", "allkeys-lru").build()));
+    assert!(senseless.contains("memory = \"256mb\""), "{senseless}");
+}
+
+#[test]
+fn data_is_not_given_to_a_redis_that_might_not_read_it() {
+    let of = |version: &str| {
+        context().fact("program:redis-server", &format!("/usr/bin/redis-server Redis server v={version} sha=0"))
+    };
+    let back = problem(plan(&of("7.0.15").remembered("version", "7.2.4").build()));
+    assert!(back.contains("may not be able to read it") && back.contains("keep Redis 7.2"), "{back}");
+    let up = problem(plan(&of("8.0.1").remembered("version", "7.2.4").build()));
+    assert!(up.contains("no way back") && up.contains("version = \"8\""), "{up}");
+    for (now, wrote, asked) in [("7.0.14", "7.0.15", None), ("7.2.0", "7.0.15", None), ("8.0.1", "7.2.4", Some("8"))] {
+        let mut builder = of(now).remembered("version", wrote);
+        if let Some(asked) = asked {
+            builder = builder.setting("version", asked);
+        }
+        assert!(plan(&builder.build()).is_ok(), "{now} after {wrote}");
+    }
+}
