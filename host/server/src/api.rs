@@ -24,6 +24,7 @@ use crate::place::Place;
 use crate::process_manager::process_manager;
 use crate::server::{self, Server, ServerDocument};
 use crate::tables;
+use crate::users;
 use crate::wishes;
 
 /// Makes the directory of a server, and where JeCloud is root what brings it back at boot. `exe` is the binary that is to
@@ -88,7 +89,8 @@ pub struct EnvironmentStatus {
     pub notes: Vec<String>,
 }
 
-/// Answers for all apps and environments, or for some. Starts nothing.
+/// Answers for all apps and environments, or for some: also for one that was destroyed but for its user, so that whoever
+/// wants it destroyed goes on with it. Starts nothing.
 pub fn status(
     root: &ServerRoot,
     exe: &Path,
@@ -98,7 +100,7 @@ pub fn status(
     let manager = process_manager(root, exe);
     let processes = manager.statuses().ok();
     let mut environments = Vec::new();
-    for place in Place::all(root)? {
+    for place in Place::all(root)?.into_iter().chain(users::left_over(root)?) {
         if app.is_some_and(|app| *app != place.app)
             || environment.is_some_and(|environment| *environment != place.environment)
         {

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use jecloud_disk::lock::Lock;
 use jecloud_disk::{durable, fault, tree};
 use jecloud_launch::{Launch, RunLimits, User};
 use jecloud_model::app::Failure;
 use jecloud_model::format::Format;
+use jecloud_model::layout::ServerRoot;
 use jecloud_model::processes::ProcessTable;
 use jecloud_model::user::{self, UserDocument};
 
@@ -48,6 +50,7 @@ pub(crate) fn ensure(server: &Server, place: &Place, say: &dyn Fn(String)) -> Re
 
 /// The user of a place: recorded, and there.
 fn own(server: &Server, place: &Place) -> Result<(UserDocument, User), ServerError> {
+    let _lock = lock(server)?;
     let known = read(server, place)?;
     let comment = user::comment(&server.root, &place.app, &place.environment);
     let readable =
@@ -188,6 +191,11 @@ pub(crate) fn take_back(server: &Server, place: &Place) -> Result<(), ServerErro
 /// Removes the user of an environment that is no more, with whatever still runs as it. Only one that is recorded, that
 /// is called as ours are, and of which the machine says that it is ours.
 pub(crate) fn remove(server: &Server, place: &Place) -> Result<(), ServerError> {
+    let _lock = lock(server)?;
+    if tree::exists(place.root.path())? {
+        // It was made anew meanwhile.
+        return Ok(());
+    }
     let Some(document) = read(server, place)? else { return Ok(()) };
     let name = document.user.as_str();
     if jecloud_launch::is_root() && name.starts_with(user::PREFIX) {
@@ -206,6 +214,29 @@ pub(crate) fn remove(server: &Server, place: &Place) -> Result<(), ServerError> 
     }
     durable::remove(&server.root.user_document(&place.app, &place.environment))?;
     Ok(())
+}
+
+/// Environments that are no more but for their users: whoever destroyed them died before those were removed.
+pub(crate) fn left_over(root: &ServerRoot) -> Result<Vec<Place>, ServerError> {
+    let records = root.sys().join("users");
+    let mut places = Vec::new();
+    for name in tree::list(&records)? {
+        if name.to_string_lossy().starts_with('.') {
+            continue;
+        }
+        // One that cannot be read belongs to nobody who could be named.
+        let Ok(Some(UserDocument { app, environment, .. })) = durable::read_json(&records.join(name)) else { continue };
+        let place = Place::new(root, &app, &environment);
+        if !tree::exists(place.root.path())? {
+            places.push(place);
+        }
+    }
+    Ok(places)
+}
+
+/// Held by whoever makes or removes a user.
+fn lock(server: &Server) -> Result<Lock, ServerError> {
+    Ok(Lock::acquire(&server.root.pid_file("users"), Instant::now() + DEADLINE + DEADLINE)?)
 }
 
 /// `userdel` removes it on most distributions.
@@ -237,7 +268,9 @@ fn end_all_of(user: User) -> Result<(), ServerError> {
     }
 }
 
+/// What is recorded. What writers that died left beside it is removed.
 fn read(server: &Server, place: &Place) -> Result<Option<UserDocument>, ServerError> {
+    jecloud_disk::temporary::sweep(&server.root.sys().join("users"))?;
     Ok(durable::read_json(&server.root.user_document(&place.app, &place.environment))?)
 }
 
