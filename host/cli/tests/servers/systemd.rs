@@ -80,7 +80,7 @@ fn from_bare_machines_through_a_power_cut_to_nothing() {
         .says("root EACCES")
         .says("argument 100% \"$HOME\" \\ %n")
         .says(&format!("secret {secret}\n"))
-        .says("web.1@1 environment \n");
+        .says("web.1@1 environment\n");
     project.jecloud(&["logs", "-p", "job"]).code(2).says("no process job has written anything").says("web.1");
     project.jecloud(&["ps"]).ok().says("app-1   web.1@1").says("running");
     let first = processes(&machines, &hosts[0]);
