@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
+use jecloud_model::cloud::Basis;
 use jecloud_model::cloud::ServerName;
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, VersionId};
 
@@ -179,6 +180,9 @@ pub(crate) enum Command {
         /// The server's directory
         #[arg(long, global = true, value_name = "DIR")]
         root: Option<PathBuf>,
+        /// The state on which this is based; an older one is refused
+        #[arg(long, global = true, value_name = "CLOUD:GENERATION")]
+        basis: Option<Basis>,
         #[command(subcommand)]
         action: ServerAction,
     },

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use jecloud_disk::fault;
 use jecloud_model::app::DeploymentState;
-use jecloud_model::cloud::{CloudState, CloudStep, Objects, Place, ServerRecord};
+use jecloud_model::cloud::{Basis, CloudState, CloudStep, Objects, Place, ServerRecord};
 use jecloud_model::events::What;
 use jecloud_model::ids::{AppName, Digest, ReleaseNumber, VersionId};
 use jecloud_model::release::Release;
@@ -70,6 +70,8 @@ pub(crate) struct Workplace<'a> {
     pub(crate) machines: &'a dyn Machines,
     pub(crate) world: &'a dyn World,
     pub(crate) state: &'a CloudState,
+    /// From which state the steps follow. It may be older than `state`.
+    pub(crate) basis: &'a Basis,
     pub(crate) place: &'a Place,
     pub(crate) machine: Option<&'a dyn Machine>,
     pub(crate) followed: &'a Followed,
@@ -117,7 +119,11 @@ impl Workplace<'_> {
             self.say(Progress::Removed(place.clone()));
             return Ok(Performed::Removed(record.details.clone()));
         }
-        let server = Server::new(self.machine.ok_or_else(|| lost(&name))?, &name);
+        let machine = self.machine.ok_or_else(|| lost(&name))?;
+        if !matches!(step, CloudStep::AwaitServer { .. }) {
+            machine.renew()?;
+        }
+        let server = Server::new(machine, &name).based_on(self.basis);
         match step {
             CloudStep::PutHook(_, digest) => {
                 let object = ObjectName::Hook(digest.clone());

@@ -246,7 +246,7 @@ impl Ec2Machines {
 
 impl Machines for Ec2Machines {
     fn details(&self, place: &Place) -> Result<Details, MachineError> {
-        Ok(details::resolve(&self.caller, &self.settings, place, &self.memory.full())?.to_details())
+        Ok(details::resolve(&self.caller, &self.settings, &*self.connect, place, &self.memory.full())?.to_details())
     }
 
     fn create(&self, place: &Place, record: &ServerRecord) -> Result<Details, MachineError> {

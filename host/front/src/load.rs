@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jecloud_disk::{durable, tree};
+use jecloud_model::format::FORMAT;
 use jecloud_model::ids::{AppName, EnvironmentName};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::routes::RouteTable;
@@ -54,6 +55,10 @@ impl TableStore {
         let path = self.root.environment(app, environment).route_table();
         let kept = if self.good.contains_key(&key) { "the last good table stays in use" } else { "it is left out" };
         match durable::read_json::<RouteTable>(&path) {
+            Ok(Some(table)) if table.format > FORMAT => {
+                let format = table.format;
+                problems.push(format!("{}: {kept}: a newer JeCloud wrote it (format {format})", path.display()));
+            }
             Ok(Some(table)) if (&table.app, &table.environment) == (app, environment) => {
                 self.good.insert(key, table);
             }

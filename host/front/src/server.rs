@@ -144,6 +144,9 @@ impl Front {
         };
         tasks.spawn(obey(socket, commander));
         log.line(&format!("process {} serves {}", std::process::id(), addresses.join(", ")));
+        if settings.replace {
+            fault::point("front.replace.begun").map_err(Error::Runtime)?;
+        }
         // Those that were here before and were killed.
         drop(directory.others(&root.run()));
 

@@ -40,6 +40,10 @@ async fn a_broken_table_leaves_the_last_good_one() {
         assert!(reloaded.serves(&"shop".parse().unwrap(), &"production".parse().unwrap(), ReleaseNumber(1)));
         assert_eq!(get_once(front.address, "/").await.unwrap(), (200, "one".to_owned()));
     }
+    // What a newer JeCloud wrote may mean something else. Fails without the look at the format.
+    root.write_table("shop", &good.replace("\"format\":1", "\"format\":2").replace(":1}", ":9}"));
+    let problems = root.reload().await.problems;
+    assert!(problems.len() == 1 && problems[0].ends_with("a newer JeCloud wrote it (format 2)"), "{problems:?}");
     // The other app's table is used all the same, and the broken one when it is mended.
     root.write_table("shop", "{");
     root.route("blog", &["blog.example"], 2, &[one.address]);

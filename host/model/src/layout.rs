@@ -29,6 +29,11 @@ impl ServerRoot {
         self.sys().join("server.json")
     }
 
+    /// From which states of which clouds the server was told something. See [`crate::cloud::KnownClouds`].
+    pub fn known_clouds(&self) -> PathBuf {
+        self.sys().join("clouds.json")
+    }
+
     /// `sys/pids/WHO.pid`: locked while WHO runs, never unlinked; the number inside is for people.
     pub fn pid_file(&self, who: &str) -> PathBuf {
         self.sys().join("pids").join(format!("{who}.pid"))

@@ -10,6 +10,7 @@ use jecloud_disk::log::{self, RotatingLog};
 use jecloud_disk::{durable, tree};
 use jecloud_launch::Launch;
 use jecloud_model::app::{AppDocument, DeploymentState, Outcome, Requested};
+use jecloud_model::cloud::Basis;
 use jecloud_model::events::{Event, What};
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
 use jecloud_model::layout::ServerRoot;
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::now;
 use crate::error::ServerError;
 use crate::place::Place;
-use crate::process_manager::process_manager;
+use crate::process_manager::{Renewed, process_manager};
 use crate::server::{self, Server, ServerDocument};
 use crate::tables;
 use crate::users;
@@ -58,8 +59,40 @@ pub fn init(
             .map_err(|source| ServerError::Format { path: root.server_document(), source })?;
         durable::write_json(&root.server_document(), &document, 0o644)?;
     }
-    crate::boot::install(root, exe)?;
+    renew(root, exe)?;
     Ok(document)
+}
+
+/// Has what runs here of JeCloud, and what brings it back at boot, be of this binary. Nothing that is asked of the apps
+/// is lost by that. Returns whether something had to be replaced.
+///
+/// # Errors
+///
+/// [`ServerError::Newer`] where what runs is newer: then nothing was changed.
+pub fn renew(root: &ServerRoot, exe: &Path) -> Result<bool, ServerError> {
+    let is_renewed = match process_manager(root, exe).renew()? {
+        Renewed::Nothing => false,
+        Renewed::Replaced => true,
+        Renewed::Newer(running) => return Err(ServerError::Newer { running }),
+    };
+    crate::boot::install(root, exe)?;
+    Ok(is_renewed)
+}
+
+/// What a roll-forward that somebody asked for did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolledForward {
+    /// Whether JeCloud's own processes were replaced by those of this binary.
+    pub renewed: bool,
+    /// Processes of apps that did not run and were started: `shop production web.1`.
+    pub started: Vec<String>,
+}
+
+/// The processes that run, with their numbers; none where there is no process manager.
+pub fn running(server: &Server) -> BTreeMap<String, u32> {
+    let name = |status: &ProcessStatus| format!("{} {} {}", status.app, status.environment, status.id.short());
+    let statuses = server.processes.statuses().unwrap_or_default();
+    statuses.iter().filter_map(|status| Some((name(status), status.pid?))).collect()
 }
 
 /// What a server says about itself.
@@ -87,6 +120,9 @@ pub struct EnvironmentStatus {
     /// What a person has to know about what runs.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// From which state of which cloud the server was told something about the app the last time.
+    #[serde(default)]
+    pub basis: Option<Basis>,
 }
 
 /// Answers for all apps and environments, or for some: also for one that was destroyed but for its user, so that whoever
@@ -100,6 +136,7 @@ pub fn status(
     let manager = process_manager(root, exe);
     let processes = manager.statuses().ok();
     let mut environments = Vec::new();
+    let known = crate::basis::known(root)?;
     for place in Place::all(root)?.into_iter().chain(users::left_over(root)?) {
         if app.is_some_and(|app| *app != place.app)
             || environment.is_some_and(|environment| *environment != place.environment)
@@ -121,6 +158,7 @@ pub fn status(
                 .and_then(|release| wishes::not_enforced(&release.processes, &*manager))
                 .into_iter()
                 .collect(),
+            basis: known.apps.get(&place.app).cloned(),
             app: place.app,
             environment: place.environment,
             document,
@@ -203,8 +241,10 @@ pub fn put_secrets(place: &Place, secrets: &BTreeMap<String, SecretValue>) -> Re
     Ok(durable::write_json(&path, secrets, 0o600)?)
 }
 
-/// Records the wish to deploy a release and has a roll-forward begin with it. Returns at once.
+/// Records the wish to deploy a release and has a roll-forward begin with it. Returns at once. What runs here of an older
+/// JeCloud is renewed before.
 pub fn deploy(server: &Server, release: &Release) -> Result<Requested, ServerError> {
+    renew(&server.root, &server.exe)?;
     let place = Place::new(&server.root, &release.app, &release.environment);
     place.make()?;
     let known = place.document()?.newest_release;

@@ -138,6 +138,9 @@ fn sweep(place: &Place) -> Result<(), ServerError> {
 /// One look and what follows from it; whether nothing was left to do.
 fn turn(server: &Server, place: &Place) -> Result<bool, ServerError> {
     let document = place.document()?;
+    // Who may not write it does not act on it either: processes and routes follow from what it may not understand.
+    let path = place.root.app_document();
+    document.format.check_writable().map_err(|source| ServerError::Format { path, source })?;
     let seen = observe(&server.root, place, &document)?;
     let steps = plan(&place.app, &place.environment, &document, &seen, now());
     for step in &steps {

@@ -121,6 +121,12 @@ impl Front {
         std::mem::take(&mut self.listeners)
     }
 
+    /// Whether the front that runs is to be replaced and its sockets are not here. It gives them to the process manager
+    /// that it starts when there is none.
+    pub(crate) fn lacks_sockets(&self) -> bool {
+        self.is_older && matches!(self.state, State::Up(_)) && self.listeners.is_empty()
+    }
+
     /// Starts it if it is time to. Returns when to look again.
     pub(crate) fn keep(&mut self, starter: &Starter<'_>, now: Moment) -> Option<Moment> {
         match &self.state {
@@ -206,12 +212,14 @@ impl Front {
         if now < self.replace_at {
             return Some(self.replace_at);
         }
+        if self.lacks_sockets() {
+            starter
+                .journal
+                .say("the system does not let us copy the front's sockets; it has to give them to another one");
+            return None;
+        }
         self.count += 1;
-        let started = match self.listeners.is_empty() {
-            true => Err("its sockets cannot be taken over".to_owned()),
-            false => self.start(starter, now, &["--replace"]),
-        };
-        match started {
+        match self.start(starter, now, &["--replace"]) {
             Ok(successor) => {
                 starter.journal.say(format!("process {} is to be the front", successor.pid));
                 self.successor = Some(successor);

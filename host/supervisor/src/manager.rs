@@ -122,9 +122,10 @@ impl Manager {
         }
     }
 
-    /// Whether another process manager is to take the place of this one.
-    pub(crate) fn is_renewing(&self) -> bool {
-        self.renewing.is_some()
+    /// Whether another process manager is to take the place of this one: it was asked to, or only one that the front
+    /// starts gets the front's sockets.
+    pub(crate) fn gives_way(&self) -> bool {
+        self.renewing.is_some() || (self.leaving.is_none() && self.front.lacks_sockets())
     }
 
     /// Everything there is to do now. Returns when to come back if nothing happens, or none when it is time to go.

@@ -14,6 +14,12 @@ use crate::protocol::{Answer, Request};
 /// How long one that was asked to leave may take before it is told by a signal: an older one does not know the question.
 const ASKED: Duration = Duration::from_secs(2);
 
+/// How long the one that it starts may take to be there, before another one is started.
+const BEGIN: Duration = Duration::from_secs(1);
+
+/// How long the front may take to bring back a process manager: see [`crate::watch`].
+const REVIVAL: Duration = Duration::from_secs(4);
+
 /// What [`renew`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewed {
@@ -40,8 +46,13 @@ pub fn renew(root: &ServerRoot, exe: &Path, deadline: Instant) -> Result<Renewed
     let mut result = Renewed::Nothing;
     // Who was asked to leave, since when, and whether by a signal.
     let mut asked: Option<(u32, Instant, bool)> = None;
+    // Since when a front runs without a process manager.
+    let mut alone: Option<Instant> = None;
     loop {
         let manager = lock::holder(&supervisor)?.map(|pid| (pid, binary::compare(pid, exe)));
+        if manager.is_some() {
+            alone = None;
+        }
         match manager {
             // Nothing runs; or the front alone, which would bring back a process manager of its own binary.
             None if result == Renewed::Nothing
@@ -49,7 +60,12 @@ pub fn renew(root: &ServerRoot, exe: &Path, deadline: Instant) -> Result<Renewed
             {
                 return Ok(result);
             }
-            // Its successor has not begun yet, or was killed.
+            // Its successor is just beginning, or was killed.
+            None if asked.is_some_and(|(_, since, by_signal)| !by_signal && since.elapsed() < BEGIN) => {}
+            // The front brings back one that has its sockets, also where the system lets nobody copy them: it is only a
+            // detour to have that one replaced.
+            None if alone.get_or_insert_with(Instant::now).elapsed() < REVIVAL
+                && lock::holder(&front)?.is_some_and(|pid| binary::is_older(pid, exe)) => {}
             None => client::ensure_running(root, exe)?,
             Some((_, Binary::Newer(version))) => return Ok(Renewed::Newer(version)),
             Some((pid, Binary::Older)) => {
@@ -75,7 +91,9 @@ pub fn renew(root: &ServerRoot, exe: &Path, deadline: Instant) -> Result<Renewed
             }
             Some((_, Binary::Unknown)) => {}
             Some((_, Binary::Same)) => match lock::holder(&front)?.map(|pid| binary::compare(pid, exe)) {
-                None | Some(Binary::Same) => return Ok(result),
+                Some(Binary::Same) => return Ok(result),
+                // One is just being replaced, or started again.
+                None => {}
                 Some(Binary::Newer(version)) => return Ok(Renewed::Newer(version)),
                 Some(Binary::Older) => result = Renewed::Replaced,
                 Some(Binary::Unknown) => {}

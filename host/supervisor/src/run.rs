@@ -96,6 +96,9 @@ async fn live(
             }
         }
         let Some(next) = next else { break false };
+        if manager.gives_way() {
+            break true;
+        }
         let wait = next.since(clock::moment()).max(Duration::from_millis(1));
         tokio::select! {
             event = inbox.recv() => replies.extend(event.and_then(|event| manager.note(event))),
@@ -106,9 +109,6 @@ async fn live(
         }
         while let Ok(event) = inbox.try_recv() {
             replies.extend(manager.note(event));
-        }
-        if manager.is_renewing() {
-            break true;
         }
     };
     // The answers are written by other tasks, which get their turns here.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use jecloud_disk::{DiskError, durable, tree};
+use jecloud_disk::{durable, tree};
+use jecloud_model::format::FORMAT;
 use jecloud_model::ids::{AppName, EnvironmentName};
 use jecloud_model::layout::{EnvironmentRoot, ServerRoot};
 use jecloud_model::processes::{ProcessSpec, ProcessTable};
@@ -48,8 +49,8 @@ pub fn read(root: &ServerRoot) -> Tables {
         for environment in environments.iter().filter_map(|name| name.to_str()?.parse::<EnvironmentName>().ok()) {
             let place = root.environment(&app, &environment);
             let wanted = Wanted {
-                processes: processes(&place).unwrap_or_else(|error| {
-                    tables.problems.push(crate::chain(&error));
+                processes: processes(&place).unwrap_or_else(|problem| {
+                    tables.problems.push(problem);
                     None
                 }),
                 has_routes: has_routes(&place),
@@ -60,8 +61,12 @@ pub fn read(root: &ServerRoot) -> Tables {
     tables
 }
 
-fn processes(place: &EnvironmentRoot) -> Result<Option<Vec<ProcessSpec>>, DiskError> {
-    let table: Option<ProcessTable> = durable::read_json(&place.process_table())?;
+fn processes(place: &EnvironmentRoot) -> Result<Option<Vec<ProcessSpec>>, String> {
+    let path = place.process_table();
+    let table: Option<ProcessTable> = durable::read_json(&path).map_err(|error| crate::chain(&error))?;
+    if let Some(format) = table.as_ref().map(|table| table.format).filter(|format| *format > FORMAT) {
+        return Err(format!("{} was written by a newer JeCloud (format {format})", path.display()));
+    }
     Ok(Some(table.map(|table| table.processes).unwrap_or_default()))
 }
 

@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 
 use jecloud_cloud::{Found, Options, roll_forward};
 use jecloud_disk::log::{KEEP, MAX_BYTES, RotatingLog};
+use jecloud_model::cloud::Basis;
 use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
-use jecloud_server::{LogWish, Place, Server, ServerError, api, destroy, process_manager, rollforward};
+use jecloud_server::api::RolledForward;
+use jecloud_server::{LogWish, Place, Server, ServerError, api, basis, destroy, process_manager, rollforward};
 use serde::de::DeserializeOwned;
 
 use crate::args::{Cli, ServerAction};
@@ -31,11 +33,13 @@ const LONGEST_INPUT: u64 = 64 << 20;
 /// How long the process manager may take to end everything.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(11 * 60);
 
-pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCode, Failure> {
+pub(crate) fn run(root: Option<PathBuf>, basis: Option<&Basis>, action: ServerAction) -> Result<ExitCode, Failure> {
     let root = match root {
         Some(root) => ServerRoot::new(root),
         None => Home::from_environment()?.server(),
     };
+    // Who types it by hand, in an emergency, bases it on nothing but their own judgement.
+    let accept = |app: &AppName| basis.map(|basis| basis::accept(&root, app, basis)).transpose();
     match action {
         ServerAction::Init { listen } => {
             let listen = (!listen.is_empty()).then_some(listen);
@@ -59,14 +63,18 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
             if release.version != version {
                 return Err(Failure::usage(format!("the release on standard input is of version {}", release.version)));
             }
-            api::deploy(&session::local_server(root)?, &release)?;
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&release.app)?;
+            api::deploy(&server, &release)?;
         }
         ServerAction::Commit { app, environment, release } => {
-            let server = session::local_server(root)?;
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&app)?;
             api::commit(&server, &Place::new(&server.root, &app, &environment), release)?;
         }
         ServerAction::Abort { app, environment, release } => {
-            let server = session::local_server(root)?;
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&app)?;
             api::abort(&server, &Place::new(&server.root, &app, &environment), release)?;
         }
         ServerAction::Follow { app, environment, release } => {
@@ -79,7 +87,9 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
             })?;
         }
         ServerAction::Destroy { app, environment } => {
-            let server = session::local_server(root)?;
+            let server = session::local_server(root.clone())?;
+            // Others need not wait until the processes have ended.
+            drop(accept(&app)?);
             destroy::destroy(&server, &Place::new(&server.root, &app, &environment))?;
         }
         ServerAction::Rollforward { app, environment, quiet } => return roll(root, app, environment, quiet),
@@ -140,6 +150,13 @@ fn roll(
         return Ok(ExitCode::SUCCESS);
     }
     let server = session::local_server(root)?;
+    // Who typed `jecloud fwd` has this binary; the one that looks once a minute is of the binary that runs.
+    let is_asked = !quiet && app.is_none();
+    let mut did = RolledForward::default();
+    let before = api::running(&server);
+    if is_asked {
+        did.renewed = api::renew(&server.root, &server.exe)?;
+    }
     let result = match (app, environment) {
         (Some(app), Some(environment)) => {
             let place = Place::new(&server.root, &app, &environment);
@@ -153,7 +170,14 @@ fn roll(
             result
         }
     };
-    let Err(errors) = result else { return Ok(ExitCode::SUCCESS) };
+    let Err(errors) = result else {
+        if is_asked {
+            let started = |(name, pid): (String, u32)| (before.get(&name) != Some(&pid)).then_some(name);
+            did.started = api::running(&server).into_iter().filter_map(started).collect();
+            print_json_line(&did);
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
     let lines: Vec<String> = errors.iter().map(|(place, error)| in_one_line(place, error)).collect();
     let log = server.root.system_log("rollforward");
     let now = Timestamp::from_system(std::time::SystemTime::now());

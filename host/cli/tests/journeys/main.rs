@@ -6,6 +6,7 @@ mod destroy;
 mod environments;
 mod express;
 mod first_deploy;
+mod generations;
 mod hooks;
 mod interrupted;
 mod killed;

@@ -5,6 +5,8 @@
 #![expect(clippy::disallowed_methods, reason = "clients that ask at a fixed pace, and a file with counted points")]
 
 mod amazon;
+#[path = "../load/another.rs"]
+mod another;
 #[path = "../load/app.rs"]
 mod app;
 #[path = "../load/clients.rs"]
@@ -13,6 +15,7 @@ mod elsewhere;
 mod several;
 mod systemd;
 mod under_load;
+mod upgrades;
 
 use jecloud_testkit::{Machines, Project, World, get};
 

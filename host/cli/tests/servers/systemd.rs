@@ -149,10 +149,11 @@ fn systemd_agrees(machines: &SystemdMachines, host: &str) {
     }
 }
 
-/// Two deployments, a broken version and a rollback, while clients of every kind are at work: not one failed request.
+/// Two deployments, a broken version, a rollback and another binary of JeCloud, while clients of every kind are at work:
+/// not one failed request.
 /// Then everything that was written for a process is removed, and whoever writes it again is killed at each step.
 ///
-/// Fails where old processes are stopped before the routes are switched; and without the comparison of what systemd has
+/// Fails where the front is restarted rather than replaced; where old processes are stopped before the routes are switched; and without the comparison of what systemd has
 /// read with what is written.
 #[test]
 fn nobody_notices_a_deployment_and_every_death_is_repaired() {
@@ -170,6 +171,14 @@ fn nobody_notices_a_deployment_and_every_death_is_repaired() {
     project.write("server.js", &app::server(4, Kind::Crashes));
     project.jecloud(&["deploy"]).code(1);
     project.jecloud(&["rollback"]).ok();
+    // Another binary of JeCloud: its front begins beside the one that runs and takes its place.
+    let newer = "cp -L /usr/local/bin/jecloud /usr/local/lib/other && echo more >>/usr/local/lib/other && \
+                 /usr/local/lib/other update-server --root /var/cloud init >/dev/null; echo $?";
+    assert_eq!(machines.tell(host, newer), "0\n");
+    assert_eq!(machines.tell(host, "systemctl is-active jecloud-front@2.service"), "active\n");
+    eventually(BACK, "the front that was replaced has finished", || {
+        (machines.tell(host, "systemctl is-active jecloud-front@1.service") == "inactive\n").then_some(())
+    });
     assert!(clients.answers() > 100, "{} answers", clients.answers());
     assert_eq!(clients.end(), Vec::<String>::new());
 

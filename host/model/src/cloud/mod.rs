@@ -3,12 +3,14 @@
 //! The document is one object in an object store, written by compare-and-swap (`jecloud_cloud`). [`apply`] is what
 //! every write does; [`plan`] compares the document with what was seen and says what comes next. Both are pure.
 
+mod basis;
 mod conclude;
 mod operation;
 mod plan;
 mod server;
 mod state;
 
+pub use basis::{Basis, BasisRefused, KnownClouds, NotABasis};
 pub use operation::{Change, Operation, Rejected, apply};
 pub use plan::{
     CloudStep, KEEP_OBJECTS, KEEP_OBJECTS_FOR, Objects, Place, SeenCloud, SeenEnvironment, SeenServer, UPLOAD_GRACE,

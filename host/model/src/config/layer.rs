@@ -34,6 +34,7 @@ pub(super) struct CloudLayer {
     pub(super) ssh_from: Option<Vec<String>>,
     pub(super) key: Option<String>,
     pub(super) jump: Option<String>,
+    pub(super) binaries: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -103,6 +104,7 @@ impl Layer {
                 ssh_from: self.cloud.ssh_from.unwrap_or_default(),
                 key: self.cloud.key,
                 jump: self.cloud.jump,
+                binaries: self.cloud.binaries.unwrap_or_default(),
             },
             servers,
             services: self.services,
@@ -126,6 +128,7 @@ impl CloudLayer {
             ssh_from: over.ssh_from.or(self.ssh_from),
             key: over.key.or(self.key),
             jump: over.jump.or(self.jump),
+            binaries: over.binaries.or(self.binaries),
         }
     }
 }
@@ -186,8 +189,9 @@ mod tests {
             connect in option::of(prop::sample::select(Reach::ALL.to_vec())),
             (image, user) in (option::of("[a-c]"), option::of("[a-c]")),
             ssh_from in option::of(vec("[a-c]", 0..3)),
+            binaries in option::of(btree_map("[a-c]", "[a-c]", 0..3)),
         ) -> CloudLayer {
-            CloudLayer { provider, region, listen, store, endpoint, connect, image, user, ssh_from, key, jump }
+            CloudLayer { provider, region, listen, store, endpoint, connect, image, user, ssh_from, key, jump, binaries }
         }
     }
 

@@ -83,6 +83,11 @@ fn wrong_types() {
         ("app = 'x'\n[env]\nWORKERS = 4", "3:11: `env.WORKERS` must be a string: write \"4\", with quotes"),
         ("app = 'x'\n[env]\nDAY = 2026-01-01", "3:7: `env.DAY` must be a string, found a date"),
         ("app = 'x'\n[env]\nA = \"\\u0000\"", "3:5: `env.A` must not contain a NUL character"),
+        (
+            "app = 'x'\n[cloud]\nbinaries = { arm64 = 'x' }",
+            "3:14: unknown key `arm64` in [cloud.binaries]; what may be here: x86_64, aarch64, riscv64",
+        ),
+        ("app = 'x'\n[cloud]\nbinaries = 'x'", "3:12: `cloud.binaries` must be a table, found a string"),
         ("app = 'x'\n[cloud]\nlisten = 80", "3:10: `cloud.listen` must be a list of strings, found the number 80"),
         (
             "app = 'x'\n[cloud]\nlisten = ['[::]:80', 81]",

@@ -119,7 +119,14 @@ pub struct CloudConfig {
     /// For servers reached by SSH: the server through which the others are reached, as `[user@]host[:port]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jump: Option<String>,
+    /// For servers of another architecture than the machine that deploys: the JeCloud for them, by the names that
+    /// `uname -m` has ([`ARCHITECTURES`]). Paths are relative to the app's directory.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub binaries: BTreeMap<String, String>,
 }
+
+/// The architectures that servers may have, by the names that `uname -m` has for them.
+pub const ARCHITECTURES: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
 
 /// Who makes the servers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,16 +11,20 @@ use super::error::{Quoted, merge_conflict};
 use super::layer::{CloudLayer, Layer, ServerLayer};
 use super::section::{Document, Found, Ignored, Section};
 use super::{
-    Config, ConfigError, DEFAULT_GROUP, ProcessConfig, Provider, Reach, ServiceConfig, SourceText, Store, Written,
+    ARCHITECTURES, Config, ConfigError, DEFAULT_GROUP, ProcessConfig, Provider, Reach, ServiceConfig, SourceText,
+    Store, Written,
 };
+
 use crate::ids::{AppName, Digest, EnvironmentName, InvalidId, ServerGroup};
 use crate::limits::{self, Limits};
 use crate::suggest::{did_you_mean, nearest};
 
 const TOP_KEYS: [&str; 7] = ["app", "cloud", "servers", "services", "processes", "env", "environments"];
 const ENVIRONMENT_KEYS: [&str; 5] = ["cloud", "servers", "services", "processes", "env"];
-const CLOUD_KEYS: [&str; 11] =
-    ["provider", "region", "listen", "store", "endpoint", "connect", "image", "user", "ssh_from", "key", "jump"];
+const CLOUD_KEYS: [&str; 12] = [
+    "provider", "region", "listen", "store", "endpoint", "connect", "image", "user", "ssh_from", "key", "jump",
+    "binaries",
+];
 const SERVER_KEYS: [&str; 3] = ["count", "type", "hosts"];
 /// Those that the host owns; all others are the hook's settings.
 const SERVICE_KEYS: [&str; 2] = ["hook", "on"];
@@ -168,7 +172,21 @@ fn cloud(section: &Section<'_>) -> CloudLayer {
     });
     let jump = section.text("jump").and_then(|found| address(section, &found));
     let listen = listen(section);
-    CloudLayer { provider, region, listen, store, endpoint, connect, image, user, ssh_from, key, jump }
+    let binaries = section.section("binaries").map(|section| {
+        section.refuse_others(&ARCHITECTURES);
+        let path = |name: &&str| {
+            let found = section.text(name)?;
+            let path = word(
+                &section,
+                &found,
+                "it must be the path of a binary of JeCloud, as in bin/jecloud-aarch64",
+                |byte| !byte.is_ascii_control(),
+            );
+            Some(((*name).to_owned(), path?))
+        };
+        ARCHITECTURES.iter().filter_map(path).collect()
+    });
+    CloudLayer { provider, region, listen, store, endpoint, connect, image, user, ssh_from, key, jump, binaries }
 }
 
 /// The value that a word under a key stands for.
