@@ -236,6 +236,8 @@ fn socket(addresses: &[SocketAddr]) -> String {
     text
 }
 
+/// Without `NonBlocking` systemd has the sockets block when a front begins, and those of the one that runs are the same:
+/// it would hang in the next connection that another one of its threads has taken.
 fn service(root: &ServerRoot, exe: &Path, user: Option<&str>) -> String {
     let (program, path) = (quote::word(&exe.display().to_string()), quote::word(&root.path().display().to_string()));
     let writable = [root.run(), root.sys().join("pids")].map(|path| quote::word(&path.display().to_string()));
@@ -253,6 +255,7 @@ fn service(root: &ServerRoot, exe: &Path, user: Option<&str>) -> String {
          [Service]\n\
          Type=exec\n\
          Sockets={SOCKET}\n\
+         NonBlocking=yes\n\
          ExecStart=:{program} \"front\" \"--root\" {path} \"--replace\"\n\
          Restart=on-failure\n\
          RestartSec=100ms\n\
@@ -297,7 +300,8 @@ mod tests {
         let exec =
             "ExecStart=:\"/usr/local/lib/jecloud/1f/jecloud\" \"front\" \"--root\" \"/var/cloud\" \"--replace\"\n";
         assert!(text.contains(exec), "{text}");
-        for line in ["User=jecloud-front", "CapabilityBoundingSet=", "Sockets=jecloud-front.socket"] {
+        for line in ["User=jecloud-front", "CapabilityBoundingSet=", "Sockets=jecloud-front.socket", "NonBlocking=yes"]
+        {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
     }

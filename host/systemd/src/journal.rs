@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-use jecloud_launch::{Launch, RunLimits, Stream};
+use jecloud_launch::{Ended, Launch, RunLimits, Stream};
 use jecloud_model::ids::{AppName, EnvironmentName, InstanceId, ProcessName};
 use jecloud_model::time::Timestamp;
 use serde::Deserialize;
@@ -108,7 +108,9 @@ pub fn logs(filter: &LogFilter, on_line: &mut dyn FnMut(Logged) -> ControlFlow<(
         }
     };
     let finished = jecloud_launch::run(launch, limits, &|| has_enough.get(), &mut on_output)?;
-    if finished.status.success() || has_enough.get() {
+    // That there is nothing is no success for it, and nothing that it talks about.
+    let is_empty = finished.status == Ended::Exit(1) && finished.stderr.is_empty();
+    if finished.status.success() || is_empty || has_enough.get() {
         return Ok(());
     }
     Err(SystemdError::Refused {

@@ -153,7 +153,7 @@ fn systemd_agrees(machines: &SystemdMachines, host: &str) {
 /// not one failed request.
 /// Then everything that was written for a process is removed, and whoever writes it again is killed at each step.
 ///
-/// Fails where the front is restarted rather than replaced; where old processes are stopped before the routes are switched; and without the comparison of what systemd has
+/// Fails where the front is restarted rather than replaced, and without `NonBlocking`; where old processes are stopped before the routes are switched; and without the comparison of what systemd has
 /// read with what is written.
 #[test]
 fn nobody_notices_a_deployment_and_every_death_is_repaired() {
