@@ -125,8 +125,8 @@ mod tests {
             let deadline = Instant::now() + Duration::from_millis(milliseconds);
             until_front_serves(&root, &place, ReleaseNumber(2), deadline, &|| Ok(()))
         };
+        let settings = jecloud_front::Settings::default();
         std::thread::scope(|scope| {
-            let settings = jecloud_front::Settings::default();
             let front =
                 scope.spawn(|| jecloud_front::serve(&root, vec![listener], settings, std::future::pending(), || {}));
             // Nothing of it, then something that it cannot use.

@@ -1,6 +1,6 @@
 //! A network of machines on this one: a bridge, and a network namespace per machine at the other end of a link.
 
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test makes a network")]
+#![expect(clippy::disallowed_methods, reason = "a test makes a network")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
