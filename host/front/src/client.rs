@@ -47,7 +47,7 @@ pub enum ClientError {
     },
 }
 
-/// Makes the front read all `routes.json` again.
+/// Makes the front read all route tables again.
 ///
 /// When this returns, every new request is answered by the new tables, and everything that an old table sent to a
 /// backend that the new ones do not name is in the counts of [`status`]. Look into the result for whether the

@@ -1,7 +1,7 @@
 //! The front: the HTTP reverse proxy of a server, and the only thing that listens on a public port.
 //!
 //! It runs as a process of its own (`jecloud front --root DIR`), serves HTTP/1.1, HTTP/2 without TLS and upgraded
-//! connections, and is told by the `routes.json` of each app and environment which process answers what. Its promise
+//! connections, and is told by the route table of each app and environment which process answers what. Its promise
 //! is that no request fails because something is deployed, restarted or replaced:
 //!
 //! * A request that no backend has read yet waits up to five seconds for one that accepts it.

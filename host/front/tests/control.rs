@@ -60,9 +60,9 @@ async fn a_broken_table_leaves_the_last_good_one() {
     assert!(root.reload().await.serving.is_empty());
     assert_eq!(get_once(front.address, "/").await.unwrap().0, 404);
     // What is no app does not matter.
-    std::fs::write(root.root.path().join("notes"), "").unwrap();
-    std::fs::create_dir_all(root.root.path().join("Not An App/production")).unwrap();
-    std::fs::write(root.table("shop").parent().unwrap().with_file_name("file"), "").unwrap();
+    for name in ["notes", "Not An App.production.json", "shop.json", "a.b.c.json", ".shop.production.json"] {
+        std::fs::write(root.table("shop").with_file_name(name), "").unwrap();
+    }
     assert!(root.reload().await.problems.is_empty());
 }
 
@@ -76,7 +76,7 @@ async fn a_broken_table_at_the_start_is_left_out() {
     let front = Front::start(&root).await;
     assert_eq!(get_once(front.address, "/").await.unwrap(), (200, "app".to_owned()));
     let log = root.log();
-    assert!(log.contains("blog/production/routes.json: it is left out: "), "{log}");
+    assert!(log.contains("sys/routes/blog.production.json: it is left out: "), "{log}");
 }
 
 // Fails without: /proc/self/fd in `SocketDirectory` (the path is too long to bind), fchmod in `bind` (0755).

@@ -33,7 +33,7 @@ pub struct Seen {
     pub current_link: Option<VersionId>,
     /// `processes.json`; none if it does not exist or cannot be read.
     pub process_table: Option<ProcessTable>,
-    /// `routes.json`; none if it does not exist or cannot be read.
+    /// The route table; none if it does not exist or cannot be read.
     pub route_table: Option<RouteTable>,
     /// The prepared documents of all running releases that have one.
     pub prepared: BTreeMap<ReleaseNumber, Prepared>,
@@ -52,7 +52,7 @@ pub enum Step {
     WriteProcesses(ProcessTable),
     /// Point `current` at a version.
     LinkCurrent(VersionId),
-    /// Write `routes.json` and have the front use it.
+    /// Write the route table and have the front use it.
     WriteRoutes(RouteTable),
     /// Do the work of a state of the deployment, then record that it is done, or that the deployment failed.
     Work(ReleaseNumber, DeploymentState),

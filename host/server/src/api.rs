@@ -46,6 +46,9 @@ pub fn init(
     durable::create_dirs(&root.hooks(), 0o755)?;
     let before = server::document(root)?;
     let mut document = before.clone();
+    if jecloud_launch::is_root() && jecloud_systemd::is_in_charge(root) {
+        crate::users::make(jecloud_systemd::FRONT_USER, "the front of JeCloud")?;
+    }
     if listen.is_some() {
         document.listen = listen;
     }
@@ -413,13 +416,11 @@ pub fn pins(
 
 /// Has the process manager run where anything is wanted of it: after a boot, or after everything was killed.
 pub fn revive(server: &Server) -> Result<(), ServerError> {
+    let mut is_wanted = false;
     for place in Place::all(&server.root)? {
         let table: Option<jecloud_model::processes::ProcessTable> =
             durable::read_json(&place.root.process_table()).unwrap_or_default();
-        if table.is_some_and(|table| !table.processes.is_empty()) {
-            server.processes.reconcile()?;
-            return Ok(());
-        }
+        is_wanted |= table.is_some_and(|table| !table.processes.is_empty());
     }
-    Ok(())
+    server.processes.tend(is_wanted)
 }

@@ -38,7 +38,7 @@ mod work;
 pub use api::init;
 pub use error::{ServerError, chain};
 pub use hooks::Sources;
-pub use logs::{LogWish, logs};
+pub use logs::LogWish;
 pub use one_off::one_off;
 pub use place::Place;
 pub use plan::{PlanRequest, plan};

@@ -39,7 +39,8 @@ pub(crate) fn stop_all(server: &Server, place: &Place) -> Result<(), ServerError
     write_processes(server, place, &nothing)?;
     let deadline = Instant::now() + STOP_DEADLINE;
     loop {
-        let statuses = server.processes.statuses()?;
+        // Not only asked: what has ended is taken away.
+        let statuses = server.processes.reconcile()?;
         let is_left = statuses.iter().any(|status| status.app == place.app && status.environment == place.environment);
         if !is_left {
             return Ok(());
@@ -51,9 +52,13 @@ pub(crate) fn stop_all(server: &Server, place: &Place) -> Result<(), ServerError
     }
 }
 
-/// Writes `routes.json`. The front that runs uses it when it is told; one that starts later reads it then.
+/// Writes the route table. The front that runs uses it when it is told; one that starts later reads it then.
 pub(crate) fn write_routes(place: &Place, table: &RouteTable) -> Result<(), ServerError> {
-    Ok(durable::write_json(&place.root.route_table(), table, 0o644)?)
+    let path = place.root.route_table();
+    if let Some(directory) = path.parent() {
+        durable::create_dirs(directory, 0o755)?;
+    }
+    Ok(durable::write_json(&path, table, 0o644)?)
 }
 
 /// Returns when the front sends the requests for a place to this release. `revive` has a front start where none runs.

@@ -12,7 +12,6 @@ use jecloud_model::layout::ServerRoot;
 use jecloud_model::processes::ProcessTable;
 use jecloud_model::user::{self, UserDocument};
 
-use crate::boot;
 use crate::error::ServerError;
 use crate::place::Place;
 use crate::server::Server;
@@ -54,7 +53,8 @@ fn own(server: &Server, place: &Place) -> Result<(UserDocument, User), ServerErr
     let _lock = lock(server)?;
     let known = read(server, place)?;
     let comment = user::comment(&server.root, &place.app, &place.environment);
-    let readable = user::readable_name(&place.app, &place.environment).filter(|_| boot::is_proper(&server.root));
+    let readable =
+        user::readable_name(&place.app, &place.environment).filter(|_| jecloud_systemd::is_proper(&server.root));
     let unique = user::unique_name(&server.root, &place.app, &place.environment);
     let recorded = known.as_ref().map(|document| document.user.clone());
     let names: Vec<String> = recorded.into_iter().chain(readable).chain([unique]).collect();
@@ -91,7 +91,7 @@ fn own(server: &Server, place: &Place) -> Result<(UserDocument, User), ServerErr
 
 /// Makes a user without a password, a home or a shell, and its group; what is there already stays. None where another
 /// one of that name was made meanwhile.
-fn make(name: &str, comment: &str) -> Result<Option<User>, ServerError> {
+pub(crate) fn make(name: &str, comment: &str) -> Result<Option<User>, ServerError> {
     if User::lookup(name).is_none() {
         fault::point("user.make").map_err(|source| ServerError::Io { action: "make a user", source })?;
         let group = match jecloud_launch::group(name) {

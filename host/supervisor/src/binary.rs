@@ -8,7 +8,7 @@ use jecloud_model::version::Version;
 
 /// How the binary of a process compares with another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Binary {
+pub enum Binary {
     /// They are the same.
     Same,
     /// It is another one and not newer: of an earlier version, of the same and of another content, or of none.
@@ -20,7 +20,7 @@ pub(crate) enum Binary {
 }
 
 /// Compares the binary of a process with `exe`.
-pub(crate) fn compare(pid: u32, exe: &Path) -> Binary {
+pub fn compare(pid: u32, exe: &Path) -> Binary {
     let running = program::of_process(pid);
     match program::same(&running, exe) {
         Ok(true) => return Binary::Same,
@@ -35,6 +35,6 @@ pub(crate) fn compare(pid: u32, exe: &Path) -> Binary {
 }
 
 /// Whether a process is of another binary than `exe`, and not of a newer one.
-pub(crate) fn is_older(pid: u32, exe: &Path) -> bool {
+pub fn is_older(pid: u32, exe: &Path) -> bool {
     compare(pid, exe) == Binary::Older
 }

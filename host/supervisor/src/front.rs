@@ -354,10 +354,32 @@ fn open(starter: &Starter<'_>) -> Result<Listeners, String> {
 /// Writes down where the front listens, before it does.
 fn record(starter: &Starter<'_>, listeners: &Listeners) -> Result<(), String> {
     let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
+    record_addresses(starter.root, &addresses).map_err(|error| crate::chain(&error))
+}
+
+/// Writes down where the front of a server listens.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn record_addresses(root: &ServerRoot, addresses: &[SocketAddr]) -> Result<(), DiskError> {
     let port = addresses.first().map_or(0, SocketAddr::port);
-    let wanted = FrontDocument { format: 1, port, addresses };
-    if document(starter.root).ok().flatten().as_ref() == Some(&wanted) {
+    let wanted = FrontDocument { format: 1, port, addresses: addresses.to_vec() };
+    if document(root).ok().flatten().as_ref() == Some(&wanted) {
         return Ok(());
     }
-    durable::write_json(&document_path(starter.root), &wanted, 0o644).map_err(|error| crate::chain(&error))
+    durable::write_json(&document_path(root), &wanted, 0o644)
+}
+
+/// Where the front of a server listens for which nobody has wished anything: where it did, or at a port of this machine's
+/// own addresses that is free now.
+///
+/// # Errors
+///
+/// When no port is free.
+pub fn own_addresses(root: &ServerRoot) -> std::io::Result<Vec<SocketAddr>> {
+    match document(root).ok().flatten().filter(|document| !document.addresses.is_empty()) {
+        Some(document) => Ok(document.addresses),
+        None => Ok(listeners::anywhere(None)?.into_iter().map(|(_, address)| address).collect()),
+    }
 }

@@ -10,28 +10,30 @@ use jecloud_model::processes::{ProcessSpec, ProcessTable};
 use jecloud_model::routes::RouteTable;
 
 /// Whose processes.
-pub(crate) type Place = (AppName, EnvironmentName);
+pub type Place = (AppName, EnvironmentName);
 
 /// What is wanted of one app and environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub struct Wanted {
     /// None where the table cannot be read: then what runs there goes on, and nothing is started.
-    pub(crate) processes: Option<Vec<ProcessSpec>>,
+    pub processes: Option<Vec<ProcessSpec>>,
     /// Whether the front has anything to do for it.
-    pub(crate) has_routes: bool,
+    pub has_routes: bool,
 }
 
 /// Everything that is wanted, and the problems that were met, for the log.
 #[derive(Debug, Default)]
-pub(crate) struct Tables {
-    pub(crate) wanted: BTreeMap<Place, Wanted>,
-    pub(crate) problems: Vec<String>,
+pub struct Tables {
+    /// By whose it is.
+    pub wanted: BTreeMap<Place, Wanted>,
+    /// What cannot be read, in words.
+    pub problems: Vec<String>,
     /// Whether the server's directory could not even be listed: then nothing is known.
-    pub(crate) blind: bool,
+    pub blind: bool,
 }
 
 /// Reads all tables. Names that are not those of an app or environment are none of our business.
-pub(crate) fn read(root: &ServerRoot) -> Tables {
+pub fn read(root: &ServerRoot) -> Tables {
     let mut tables = Tables::default();
     let apps = match tree::list(root.path()) {
         Ok(apps) => apps,

@@ -21,7 +21,9 @@ mod eventually;
 mod http;
 mod machines;
 mod moto;
+mod network;
 mod normalise;
+mod nspawn;
 mod processes;
 mod project;
 #[cfg(feature = "s3")]
@@ -37,6 +39,7 @@ pub use http::{Response, get, request};
 pub use machines::Machines;
 pub use moto::Moto;
 pub use normalise::normalise;
+pub use nspawn::SystemdMachines;
 pub use processes::{is_alive, kill, parent_of, pids_that_mention};
 pub use project::Project;
 pub use rustix::process::Signal;

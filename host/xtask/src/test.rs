@@ -1,5 +1,6 @@
 //! `cargo xtask test`: installs what the tests need, then runs everything that must hold before a change is merged.
 
+mod debian;
 mod moto;
 mod programs;
 mod summary;
@@ -57,7 +58,8 @@ fn take(
     if *scope != Scope::Quick {
         let programs = steps.take("programs that the tests need", programs::install)?;
         let moto = steps.take("what stands for EC2 and S3", || moto::install(root))?;
-        *left_out = [programs, moto].into_iter().flatten().reduce(|one, other| format!("{one}\n{other}"));
+        let debian = steps.take("what servers with systemd begin as", || debian::install(root))?;
+        *left_out = [programs, moto, debian].into_iter().flatten().reduce(|one, other| format!("{one}\n{other}"));
     }
     lint::take(steps, root, scope)?;
     // All failures are shown, not only those of the first crate.

@@ -108,7 +108,8 @@ pub(crate) fn run(root: Option<PathBuf>, basis: Option<&Basis>, action: ServerAc
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             };
-            jecloud_server::logs(&Place::new(&root, &app, &environment), &wish, &mut write)?;
+            let processes = process_manager(&root, &session::executable()?);
+            processes.logs(&Place::new(&root, &app, &environment), &wish, &mut write)?;
         }
         ServerAction::Run { app, environment, command } => {
             let server = session::local_server(root)?;
@@ -258,15 +259,20 @@ pub(crate) fn front(root: PathBuf, replace: bool) -> Result<(), Failure> {
         .map(|listener| listener.try_clone().map(OwnedFd::from))
         .collect::<Result<_, _>>()
         .map_err(|error| failed(&error))?;
-    let watcher = std::thread::spawn({
-        let (root, exe, leaving) = (root.clone(), session::executable()?, leaving.clone());
-        move || jecloud_supervisor::watch::revive(&root, &exe, &sockets, &leaving)
-    });
+    // systemd needs nobody to bring it back.
+    let watcher = match jecloud_systemd::is_in_charge(&root) {
+        true => None,
+        false => {
+            let (root, exe, leaving) = (root.clone(), session::executable()?, leaving.clone());
+            let watch = move || jecloud_supervisor::watch::revive(&root, &exe, &sockets, &leaving);
+            Some(std::thread::spawn(watch))
+        }
+    };
     let settings = jecloud_front::Settings { replace, ..jecloud_front::Settings::default() };
     // One that finishes its last requests brings nobody back: its binary may be an older one.
     let ended = jecloud_front::run(root, listeners, settings, || leaving.store(true, Ordering::Relaxed));
     leaving.store(true, Ordering::Relaxed);
-    let _ = watcher.join();
+    let _ = watcher.map(std::thread::JoinHandle::join);
     ended.map_err(|error| failed(&error))
 }
 

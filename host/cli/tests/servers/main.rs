@@ -15,6 +15,7 @@ mod clients;
 mod elsewhere;
 mod groups;
 mod several;
+mod systemd;
 mod under_load;
 mod upgrades;
 

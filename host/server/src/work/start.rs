@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use jecloud_disk::log;
 use jecloud_model::app::Failure;
 use jecloud_model::hook::{Health, Identity};
 use jecloud_model::ids::InstanceId;
@@ -107,10 +106,7 @@ fn is_healthy(
 }
 
 fn failed(work: &Work<'_>, spec: &ProcessSpec, pid: Option<u32>, why: &str) -> Failure {
-    let prefix = format!(" {} ", spec.id);
-    let lines = log::tail(&work.place.root.process_log(&spec.id), 1000, None).unwrap_or_default();
-    let own: Vec<String> = lines.iter().filter_map(|line| Some(line.split_once(&prefix)?.1.to_owned())).collect();
-    let shown = own[own.len().saturating_sub(SHOWN_LINES)..].to_vec();
+    let shown = work.server.processes.last_lines(work.place, &spec.id, SHOWN_LINES);
     let hint = match spec.ports.get("http") {
         Some(_) if why.contains("listen") => {
             let others: Vec<String> = pid.map(listening::ports).iter().flatten().map(u16::to_string).collect();

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::programs::{Program, install as install_programs};
 
 /// What hooks are compiled with is not among them: `cargo xtask hooks` sees to that itself.
-const NEEDED: [Program; 15] = [
+const NEEDED: [Program; 18] = [
     Program { name: "cc", package: "gcc" },
     Program { name: "git", package: "git" },
     Program { name: "curl", package: "curl" },
@@ -17,6 +17,10 @@ const NEEDED: [Program; 15] = [
     // Servers that are reached by SSH.
     Program { name: "sshd", package: "openssh-server" },
     Program { name: "sudo", package: "sudo" },
+    // Servers that boot systemd.
+    Program { name: "systemd-nspawn", package: "systemd-container" },
+    Program { name: "debootstrap", package: "debootstrap" },
+    Program { name: "nft", package: "nftables" },
     // The apps under examples/.
     Program { name: "node", package: "nodejs" },
     Program { name: "npm", package: "npm" },
