@@ -91,8 +91,10 @@ mod tests {
         };
         std::thread::scope(|scope| {
             let settings = jecloud_front::Settings::default();
-            let front =
-                scope.spawn(|| jecloud_front::serve(&root, vec![listener], settings, std::future::pending(), || {}));
+            let of_front = &root;
+            let front = scope.spawn(move || {
+                jecloud_front::serve(of_front, vec![listener], settings, std::future::pending(), || {})
+            });
             // Nothing of it, then something that it cannot use.
             let answers = || jecloud_front::client::status(&root, Instant::now() + Duration::from_secs(20)).is_ok();
             while !answers() && !front.is_finished() {
