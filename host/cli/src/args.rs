@@ -112,7 +112,7 @@ pub(crate) enum Command {
     },
     /// Want so many servers of a group, or so many of a process: app=3, web=4
     Scale {
-        /// NAME=COUNT, where NAME is a group of servers or a process
+        /// NAME=COUNT, where NAME is a group of servers or a process; where it is both, servers.NAME or processes.NAME
         #[arg(required = true, value_name = "NAME=COUNT")]
         wishes: Vec<String>,
         /// Print what came of it as JSON

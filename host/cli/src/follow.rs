@@ -120,6 +120,7 @@ fn in_progress(state: DeploymentState) -> &'static str {
         DeploymentState::ExtractingSources => "extracting sources",
         DeploymentState::InstallingPackages => "installing packages",
         DeploymentState::Preparing => "preparing",
+        DeploymentState::StartingServices => "starting services",
         DeploymentState::Starting => "starting processes",
         DeploymentState::Ready => "waiting for the other servers",
         DeploymentState::Switching => "switching",
@@ -137,7 +138,8 @@ fn done(state: DeploymentState, detail: &str) -> String {
         DeploymentState::ExtractingSources => with("extracted sources"),
         DeploymentState::InstallingPackages => with("packages"),
         DeploymentState::Preparing => with("prepared"),
-        DeploymentState::Starting => with("started"),
+        DeploymentState::StartingServices if detail.is_empty() => String::new(),
+        DeploymentState::StartingServices | DeploymentState::Starting => with("started"),
         DeploymentState::Switching => with("switched"),
         DeploymentState::Ready | DeploymentState::Deployed => String::new(),
     }

@@ -70,6 +70,11 @@ pub trait Machine: Send + Sync {
     /// The name or address by which requests reach it; none where names below `localhost` do.
     fn host(&self) -> Option<String>;
 
+    /// The address by which other servers of the app reach it: inside of their network, where they share one.
+    fn peer_address(&self) -> Option<String> {
+        self.host()
+    }
+
     /// Has the server have this JeCloud, if it has an older one, before it is told anything: what runs there gives its
     /// place to it without a dropped connection. Costs little when it is there already.
     ///

@@ -116,8 +116,11 @@ fn ask(
     {
         return Ok(Err(BasisRefused::OtherCloud { app: app.clone(), asked: state.cloud_id.clone(), known }));
     }
-    let mut seen = SeenEnvironment { exists: status.is_some(), ..SeenEnvironment::default() };
-    seen.document = status.and_then(|status| status.document);
+    let mut seen =
+        SeenEnvironment { exists: status.is_some(), address: machine.peer_address(), ..SeenEnvironment::default() };
+    if let Some(status) = status {
+        (seen.document, seen.told) = (status.document, status.told);
+    }
     let Some(wanted) = environment.wanted_release().filter(|_| !environment.destroying) else { return Ok(Ok(seen)) };
     let told = seen.document.as_ref().map_or(Outcome::Unknown, |document| document.outcome(wanted.release.number));
     if told == Outcome::Unknown {

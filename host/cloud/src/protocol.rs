@@ -9,8 +9,8 @@ use jecloud_model::app::AppDocument;
 use jecloud_model::cloud::Basis;
 use jecloud_model::events::Event;
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
-use jecloud_model::release::Release;
 use jecloud_model::secrets::SecretValue;
+use jecloud_model::topology::{Order, Told};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,9 @@ pub struct EnvironmentStatus {
     /// `app.json`, if there is one.
     #[serde(default)]
     pub document: Option<AppDocument>,
+    /// What the server says of the releases that it runs or deploys.
+    #[serde(default)]
+    pub told: BTreeMap<ReleaseNumber, Told>,
     /// From which state of which cloud the server was told something about the app the last time.
     #[serde(default)]
     pub basis: Option<Basis>,
@@ -159,9 +162,9 @@ impl<'a> Server<'a> {
     }
 
     /// Tells the server to deploy a release, and sees to it that it works on that. Returns at once.
-    pub fn deploy(&self, release: &Release) -> Result<(), MachineError> {
-        let text = serde_json::to_vec(release).expect("a release is JSON");
-        self.tell(&["deploy", release.version.as_str()], Some(&text), ANSWER_TIMEOUT)
+    pub fn deploy(&self, order: &Order) -> Result<(), MachineError> {
+        let text = serde_json::to_vec(order).expect("an order is JSON");
+        self.tell(&["deploy", order.release.version.as_str()], Some(&text), ANSWER_TIMEOUT)
     }
 
     /// All servers are ready.

@@ -329,7 +329,7 @@ impl Run<'_, '_> {
                 CloudStep::CreateServer(place)
                 | CloudStep::PutHook(place, _)
                 | CloudStep::PutArchive(place, _)
-                | CloudStep::HandRelease(place, _)
+                | CloudStep::HandRelease(place, ..)
                 | CloudStep::AwaitServer { place, .. }
                 | CloudStep::CommitServer(place, _)
                 | CloudStep::AbortOnServer(place, _)

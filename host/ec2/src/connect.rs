@@ -41,6 +41,8 @@ pub struct Running<'a> {
     pub id: &'a str,
     /// Where it is reached: its public or its private address, as configured.
     pub address: &'a str,
+    /// Where the other servers of the app reach it: its address inside of the VPC.
+    pub private_address: Option<&'a str>,
     /// The user that may become root there.
     pub user: &'a str,
     /// What [`Connect::set_up`] returned; empty before.

@@ -113,6 +113,7 @@ impl Ec2Machines {
             place,
             id: &instance.id,
             address,
+            private_address: instance.private_address.as_deref(),
             user: &recorded.user,
             connection: &recorded.connection,
             console: &console,

@@ -66,6 +66,7 @@ pub struct RemoteMachine {
     places: Places,
     objects: Arc<Objects>,
     session: Mutex<Option<Session>>,
+    peer_address: Option<String>,
     /// Which JeCloud it is to have, and where its front listens; none: what it has.
     setup: Option<(Binaries, Vec<SocketAddr>)>,
     /// It was found to have it, or was given it.
@@ -76,7 +77,14 @@ impl RemoteMachine {
     /// `name` is what messages call it. `objects` is shared by all machines of a process.
     pub fn new(name: impl Into<String>, connection: Connection, places: Places, objects: Arc<Objects>) -> Self {
         let (session, is_renewed) = (Mutex::new(None), Mutex::new(false));
-        Self { name: name.into(), connection, places, objects, session, setup: None, is_renewed }
+        let (name, peer_address, setup) = (name.into(), None, None);
+        Self { name, connection, places, objects, session, peer_address, setup, is_renewed }
+    }
+
+    /// The same, where other servers reach it by another address than this machine does.
+    #[must_use]
+    pub fn with_peer_address(self, address: Option<&str>) -> Self {
+        Self { peer_address: address.map(str::to_owned), ..self }
     }
 
     /// The same, which gets the JeCloud of its client before it is told anything, where it has an older one.
@@ -261,6 +269,10 @@ pub(crate) fn text(path: &std::path::Path) -> String {
 impl Machine for RemoteMachine {
     fn host(&self) -> Option<String> {
         Some(self.connection.target.host.clone())
+    }
+
+    fn peer_address(&self) -> Option<String> {
+        self.peer_address.clone().or_else(|| self.host())
     }
 
     fn interact(&self, what: Interactive<'_>) -> Result<i32, MachineError> {

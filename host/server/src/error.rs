@@ -8,6 +8,7 @@ use jecloud_model::app::{Failure, RequestRefused, Stale};
 use jecloud_model::cloud::BasisRefused;
 use jecloud_model::format::TooOld;
 use jecloud_model::version::Version;
+use jecloud_supervisor::UserError;
 
 pub use jecloud_model::chain;
 
@@ -43,6 +44,9 @@ pub enum ServerError {
     /// A process could not be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// It is not known as whom something is to run.
+    #[error(transparent)]
+    User(#[from] UserError),
     /// The process manager does not do what it is asked.
     #[error("the process manager does not answer")]
     Supervisor(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -85,6 +89,7 @@ impl ServerError {
                 "Look after the server's disk (who owns that path, is it mounted read-only, is the disk damaged?), then \
                  deploy again.",
             )),
+            Self::User(error) => Ok(Failure::because(chain(&error)).hint("Deploy again.")),
             Self::Launch(error) => Ok(Failure::because(chain(&error))),
             other => Err(other),
         }

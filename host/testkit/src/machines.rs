@@ -122,6 +122,9 @@ impl Machines {
         must("ip", &["-n", &namespace, "link", "set", "lo", "up"]);
         // Both sides reach each other on the wire, whatever the addresses look like.
         must("ip", &["-n", &namespace, "route", "add", &self.address_of(1), "dev", &inside]);
+        // Machines of one network need nobody in between.
+        let all = format!("{}/24", self.address_of(0));
+        must("ip", &["-n", &namespace, "route", "add", &all, "dev", &inside]);
         must("ip", &["-n", &namespace, "route", "add", "default", "via", &self.address_of(1)]);
         must("ip", &["route", "replace", &format!("{address}/32"), "dev", &self.name]);
         let machine = self.directory.path().join(number.to_string());

@@ -15,8 +15,8 @@ use jecloud_disk::log::{KEEP, MAX_BYTES, RotatingLog};
 use jecloud_model::cloud::Basis;
 use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
 use jecloud_model::layout::ServerRoot;
-use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
+use jecloud_model::topology::Order;
 use jecloud_server::api::RolledForward;
 use jecloud_server::{LogWish, Place, Server, ServerError, api, basis, destroy, process_manager, rollforward};
 use serde::de::DeserializeOwned;
@@ -60,13 +60,14 @@ pub(crate) fn run(root: Option<PathBuf>, basis: Option<&Basis>, action: ServerAc
             api::put_secrets(&Place::new(&root, &app, &environment), &secrets)?;
         }
         ServerAction::Deploy { version } => {
-            let release: Release = input()?;
-            if release.version != version {
-                return Err(Failure::usage(format!("the release on standard input is of version {}", release.version)));
+            let order: Order = input()?;
+            let found = &order.release.version;
+            if *found != version {
+                return Err(Failure::usage(format!("the release on standard input is of version {found}")));
             }
             let server = session::local_server(root.clone())?;
-            let _accepted = accept(&release.app)?;
-            api::deploy(&server, &release)?;
+            let _accepted = accept(&order.release.app)?;
+            api::deploy(&server, &order)?;
         }
         ServerAction::Commit { app, environment, release } => {
             let server = session::local_server(root.clone())?;
@@ -215,18 +216,22 @@ pub(crate) fn pins(
 ) -> Result<BTreeMap<ServiceName, BTreeMap<String, String>>, Failure> {
     let mut all: BTreeMap<ServiceName, BTreeMap<String, String>> = BTreeMap::new();
     let environment = session.environment_state()?;
+    // A server for which nothing had changed goes on with the release whose content this one has.
+    let content = environment.release(release).map_or(release, |recorded| recorded.release.content());
     for (name, record) in &environment.servers {
         let place = jecloud_model::cloud::Place { environment: session.environment.clone(), server: name.clone() };
         let Found::Present(machine) = session.cloud().machines.find(&place, record) else { continue };
-        let number = release.0.to_string();
-        let args = ["pins", session.app.as_str(), session.environment.as_str(), &number];
-        let output = machine.call(&args, None, Duration::from_secs(60)).map_err(|error| {
-            Failure::from_error(Code::NotReachable, "the server cannot be asked for its versions", &error)
-        })?;
-        let pins: BTreeMap<ServiceName, BTreeMap<String, String>> =
-            serde_json::from_slice(&output.stdout).unwrap_or_default();
-        for (service, pinned) in pins {
-            all.entry(service).or_default().extend(pinned);
+        for number in std::collections::BTreeSet::from([content, release]) {
+            let number = number.0.to_string();
+            let args = ["pins", session.app.as_str(), session.environment.as_str(), &number];
+            let output = machine.call(&args, None, Duration::from_secs(60)).map_err(|error| {
+                Failure::from_error(Code::NotReachable, "the server cannot be asked for its versions", &error)
+            })?;
+            let pins: BTreeMap<ServiceName, BTreeMap<String, String>> =
+                serde_json::from_slice(&output.stdout).unwrap_or_default();
+            for (service, pinned) in pins {
+                all.entry(service).or_default().extend(pinned);
+            }
         }
     }
     Ok(all)
@@ -236,11 +241,7 @@ pub(crate) fn pins(
 pub(crate) fn supervisor(root: PathBuf) -> Result<(), Failure> {
     let root = ServerRoot::new(root);
     let document = jecloud_server::document(&root)?;
-    let settings = jecloud_supervisor::Settings {
-        app_user: document.app_user(&root)?,
-        listen: document.listen,
-        ..jecloud_supervisor::Settings::default()
-    };
+    let settings = jecloud_supervisor::Settings { listen: document.listen, ..jecloud_supervisor::Settings::default() };
     jecloud_supervisor::run(root, session::executable()?, settings)
         .map_err(|error| Failure::from_error(Code::Failed, "the process manager ended", &error))
 }

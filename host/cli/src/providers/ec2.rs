@@ -165,6 +165,7 @@ impl Ssh {
         let connection = self.connection(running, HostKeyRule::Pinned(host_key.clone()));
         let name = running.place.server.to_string();
         RemoteMachine::new(name, connection, self.setup.places.clone(), Arc::clone(&self.setup.objects))
+            .with_peer_address(running.private_address)
             .with_setup(self.setup.binaries.clone(), self.setup.listen.clone())
     }
 }

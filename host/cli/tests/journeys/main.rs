@@ -10,6 +10,7 @@ mod generations;
 mod hooks;
 mod interrupted;
 mod killed;
+mod limits;
 mod package_managers;
 mod rollback;
 mod secrets;

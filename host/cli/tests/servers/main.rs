@@ -9,9 +9,11 @@ mod amazon;
 mod another;
 #[path = "../load/app.rs"]
 mod app;
+mod board;
 #[path = "../load/clients.rs"]
 mod clients;
 mod elsewhere;
+mod groups;
 mod several;
 mod under_load;
 mod upgrades;

@@ -19,6 +19,7 @@ use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, Versio
 use jecloud_model::layout::{EnvironmentRoot, ServerRoot};
 use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
+use jecloud_model::topology::Order;
 use serde_json::{Value, json};
 
 type Error = Box<dyn std::error::Error>;
@@ -73,7 +74,7 @@ fn command(args: &[String]) -> Result<Value, Error> {
             copy(Path::new(file), &root.hook(&digest.parse()?))?;
         }
         ["deploy", _] => {
-            let release: Release = serde_json::from_slice(&input()?)?;
+            let Order { release, topology } = serde_json::from_slice(&input()?)?;
             let place = root.environment(&release.app, &release.environment);
             if !tree::exists(&place.archive(&release.version))? {
                 return Err("the archive is missing".into());
@@ -83,6 +84,8 @@ fn command(args: &[String]) -> Result<Value, Error> {
             if let Requested::Recorded { aborted } = requested {
                 durable::create_dirs(&place.release(release.number), 0o755)?;
                 durable::write_json(&place.release(release.number).join("release.json"), &release, 0o644)?;
+                let topology = topology.ok_or("it was not told what it has to know of the others")?;
+                durable::write_json(&place.release(release.number).join("topology.json"), &topology, 0o644)?;
                 if let Some(aborted) = aborted {
                     tell(&place, aborted, What::Aborted)?;
                 }

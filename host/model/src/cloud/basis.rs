@@ -97,13 +97,11 @@ impl KnownClouds {
     /// Where that is older than what is known, or of another cloud; nothing is noted then.
     pub fn accept(&mut self, app: &AppName, basis: &Basis, is_empty: bool) -> Result<(), BasisRefused> {
         match self.apps.get(app) {
-            Some(known) if known.cloud == basis.cloud => {
-                if basis.generation < known.generation {
-                    let (asked, newest) = (basis.generation, known.generation);
-                    return Err(BasisRefused::Older { app: app.clone(), asked, newest });
-                }
+            Some(known) if known.cloud == basis.cloud && basis.generation < known.generation => {
+                let (asked, newest) = (basis.generation, known.generation);
+                return Err(BasisRefused::Older { app: app.clone(), asked, newest });
             }
-            Some(known) if !is_empty => {
+            Some(known) if known.cloud != basis.cloud && !is_empty => {
                 let (asked, known) = (basis.cloud.clone(), known.clone());
                 return Err(BasisRefused::OtherCloud { app: app.clone(), asked, known });
             }
