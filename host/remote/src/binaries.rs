@@ -59,7 +59,10 @@ impl Binaries {
                 None => "is no program for Linux with 64 bits".to_owned(),
             };
             let hint = match named {
-                Some(_) => "Name another file in [cloud] binaries, or build it for that architecture.".to_owned(),
+                Some(_) => format!(
+                    "Name another file in [cloud] binaries: `cargo build --release --target {architecture}-unknown-linux-gnu` \
+                     makes one."
+                ),
                 None => format!(
                     "Build one with `cargo build --release --target {architecture}-unknown-linux-gnu`, and say where it is: \
                      [cloud] binaries = {{ {architecture} = \"PATH\" }} in jecloud.toml, or JECLOUD_BINARIES=DIRECTORY with \
