@@ -80,8 +80,9 @@ pub(crate) fn compose(
         .processes
         .iter()
         .map(|(name, process)| {
+            let (count, health, limits) = (process.count, process.health.clone(), process.limits);
             let on = process.on.clone().filter(|_| several);
-            (name.clone(), ProcessWish { count: process.count, health: process.health.clone(), on })
+            (name.clone(), ProcessWish { count, health, limits, on })
         })
         .collect();
     for (name, count) in circumstances.scaled {

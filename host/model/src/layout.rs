@@ -64,6 +64,11 @@ impl ServerRoot {
         self.sys().join("packages").join(format!("{name}-{version}"))
     }
 
+    /// `sys/users/APP.ENV.json`: see [`crate::user::UserDocument`].
+    pub fn user_document(&self, app: &AppName, environment: &EnvironmentName) -> PathBuf {
+        self.sys().join("users").join(format!("{app}.{environment}.json"))
+    }
+
     /// `APP/ENV`.
     pub fn environment(&self, app: &AppName, environment: &EnvironmentName) -> EnvironmentRoot {
         EnvironmentRoot(self.0.join(app.as_str()).join(environment.as_str()))

@@ -14,6 +14,7 @@ pub mod glob;
 pub mod hook;
 pub mod ids;
 pub mod layout;
+pub mod limits;
 pub mod lock;
 pub mod powers;
 pub mod prepared;
@@ -27,5 +28,6 @@ pub mod supervise;
 pub mod template;
 pub mod time;
 pub mod topology;
+pub mod user;
 
 pub use chain::chain;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::Format;
 use crate::hook::Powers;
 use crate::ids::{AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, ServerGroup, ServiceName, VersionId};
+use crate::limits::Limits;
 use crate::time::Timestamp;
 
 /// One act of deploying. Never changes once it is recorded: the cloud state and every server hold the same one.
@@ -93,6 +94,9 @@ pub struct ProcessWish {
     /// The group of servers that it runs on; none: where its service does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<ServerGroup>,
+    /// What each instance may use. Documents from before there were limits have none.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 impl Release {
@@ -195,6 +199,10 @@ pub(crate) mod tests {
             other.processes.insert("worker".parse().expect("valid"), wish);
         };
         assert!(!check(worker));
+        assert!(!check(|other| {
+            let limits = Limits { memory_bytes: Some(1 << 30), cpu_millis: None };
+            other.processes.insert("web".parse().expect("valid"), ProcessWish { limits, ..ProcessWish::default() });
+        }));
         assert!(!check(|other| other.hosts.push("x.localhost".to_owned())));
         assert!(!check(|other| other.services.values_mut().for_each(|service| service.hook = Digest::of(b"other"))));
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jecloud_model::app::{AppDocument, DeploymentState, Failure, Outcome, RequestRefused, Requested};
 use jecloud_model::hook::{Health, Identity};
 use jecloud_model::ids::{AppName, EnvironmentName, InstanceId, ReleaseNumber, VersionId};
+use jecloud_model::limits::Limits;
 use jecloud_model::prepared::{Prepared, PreparedRoute};
 use jecloud_model::processes::ProcessSpec;
 use jecloud_model::rollforward::{DRAIN_TIME, KEEP_VERSIONS, KEEP_VERSIONS_FOR, Seen, Step, plan};
@@ -38,6 +39,7 @@ fn spec(id: &str, release: ReleaseNumber, argument: &str) -> ProcessSpec {
         health: Health::StaysUp,
         start_timeout_ms: 1000,
         stop_timeout_ms: 1000,
+        limits: Limits::default(),
     }
 }
 

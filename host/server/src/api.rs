@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jecloud_disk::lock;
 use jecloud_disk::log::{self, RotatingLog};
 use jecloud_disk::{durable, tree};
-use jecloud_launch::{Launch, User};
+use jecloud_launch::Launch;
 use jecloud_model::app::{AppDocument, DeploymentState, Outcome, Requested};
 use jecloud_model::events::{Event, What};
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
@@ -22,15 +22,17 @@ use crate::clock::now;
 use crate::error::ServerError;
 use crate::place::Place;
 use crate::process_manager::process_manager;
-use crate::server::{self, APP_USER, Server, ServerDocument};
+use crate::server::{self, Server, ServerDocument};
 use crate::tables;
+use crate::users;
+use crate::wishes;
 
-/// Makes the directory of a server, and where JeCloud is root the user as whom apps run, and what brings it back at
-/// boot. `exe` is the binary that is to be started then.
+/// Makes the directory of a server, and where JeCloud is root what brings it back at boot. `exe` is the binary that is to
+/// be started then.
 ///
 /// # Errors
 ///
-/// Among others [`ServerError::Request`] where the user cannot be made.
+/// Among others [`ServerError::Request`] where systemd does not take its units.
 pub fn init(
     root: &ServerRoot,
     exe: &Path,
@@ -43,10 +45,6 @@ pub fn init(
     durable::create_dirs(&root.hooks(), 0o755)?;
     let before = server::document(root)?;
     let mut document = before.clone();
-    if jecloud_launch::is_root() {
-        let name = document.app_user.get_or_insert_with(|| APP_USER.to_owned()).clone();
-        make_user(&name)?;
-    }
     if listen.is_some() {
         document.listen = listen;
     }
@@ -59,24 +57,6 @@ pub fn init(
     }
     crate::boot::install(root, exe)?;
     Ok(document)
-}
-
-/// A user without a password, a home or a shell.
-fn make_user(name: &str) -> Result<(), ServerError> {
-    if User::lookup(name).is_some() {
-        return Ok(());
-    }
-    jecloud_disk::fault::point("init.make-user").map_err(|source| ServerError::Io { action: "make a user", source })?;
-    let arguments = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"];
-    let launch = Launch::new("useradd").args(arguments).args(["--shell", "/usr/sbin/nologin", "--", name]);
-    let limits = jecloud_launch::RunLimits { timeout: Duration::from_secs(60), keep_bytes: 4096 };
-    let finished = jecloud_launch::run(launch, limits, &|| false, &mut |_, _| {})?;
-    // Another one may have been faster.
-    if finished.status.success() || User::lookup(name).is_some() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&finished.stderr).trim().to_owned();
-    Err(ServerError::Request(format!("the user {name} cannot be made: useradd {}: {said}", finished.status)))
 }
 
 /// What a server says about itself.
@@ -104,9 +84,13 @@ pub struct EnvironmentStatus {
     /// What is known of the releases that it runs or deploys: what other servers are told of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub told: BTreeMap<ReleaseNumber, Told>,
+    /// What a person has to know about what runs.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
-/// Answers for all apps and environments, or for some. Starts nothing.
+/// Answers for all apps and environments, or for some: also for one that was destroyed but for its user, so that whoever
+/// wants it destroyed goes on with it. Starts nothing.
 pub fn status(
     root: &ServerRoot,
     exe: &Path,
@@ -116,7 +100,7 @@ pub fn status(
     let manager = process_manager(root, exe);
     let processes = manager.statuses().ok();
     let mut environments = Vec::new();
-    for place in Place::all(root)? {
+    for place in Place::all(root)?.into_iter().chain(users::left_over(root)?) {
         if app.is_some_and(|app| *app != place.app)
             || environment.is_some_and(|environment| *environment != place.environment)
         {
@@ -136,6 +120,11 @@ pub fn status(
                 .map(|prepared| prepared.hosts)
                 .unwrap_or_default(),
             told: told(&place, &document)?,
+            notes: serving
+                .and_then(|release| place.release(release).ok())
+                .and_then(|release| wishes::not_enforced(&release.processes, &*manager))
+                .into_iter()
+                .collect(),
             app: place.app,
             environment: place.environment,
             document,
@@ -197,7 +186,7 @@ pub fn missing(root: &ServerRoot, question: Question) -> Result<Objects, ServerE
 
 /// Puts an archive in place. Its content is verified when it is unpacked.
 pub fn put_archive(place: &Place, version: &VersionId, file: &Path) -> Result<(), ServerError> {
-    durable::create_dirs(&place.root.versions(), 0o755)?;
+    place.make()?;
     let mut from = durable::open(file)?.ok_or_else(|| ServerError::Missing { path: file.to_owned() })?;
     durable::replace_with(&place.root.archive(version), 0o600, |out| {
         std::io::copy(&mut from, out).map_err(|source| ServerError::Io { action: "copy the archive", source })?;
@@ -220,7 +209,7 @@ pub fn put_hook(root: &ServerRoot, digest: &Digest, file: &Path) -> Result<(), S
 
 /// Keeps the secrets of an environment: processes that are started from now on get these.
 pub fn put_secrets(place: &Place, secrets: &BTreeMap<String, SecretValue>) -> Result<(), ServerError> {
-    durable::create_dirs(place.root.path(), 0o755)?;
+    place.make()?;
     let path = place.root.secrets();
     if durable::read_json::<BTreeMap<String, SecretValue>>(&path).ok().flatten().as_ref() == Some(secrets) {
         return Ok(());
@@ -237,8 +226,7 @@ pub fn put_secrets(place: &Place, secrets: &BTreeMap<String, SecretValue>) -> Re
 pub fn deploy(server: &Server, order: &Order) -> Result<Requested, ServerError> {
     let Order { release, topology } = order;
     let place = Place::new(&server.root, &release.app, &release.environment);
-    durable::create_dirs(place.root.path(), 0o755)?;
-    durable::create_dirs(&place.root.versions(), 0o755)?;
+    place.make()?;
     let known = place.document()?.newest_release;
     if release.number > known {
         let topology = match topology {

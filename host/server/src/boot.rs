@@ -27,8 +27,7 @@ struct BootFile {
 ///
 /// Among others where systemd does not take the units.
 pub(crate) fn install(root: &ServerRoot, exe: &Path) -> Result<(), ServerError> {
-    let proper = PROPER_PLACES.iter().any(|place| root.path() == Path::new(place));
-    if !proper || !jecloud_launch::is_root() {
+    if !is_proper(root) || !jecloud_launch::is_root() {
         return Ok(());
     }
     if tree::is_dir(Path::new("/run/systemd/system"))? {
@@ -44,6 +43,11 @@ pub(crate) fn install(root: &ServerRoot, exe: &Path) -> Result<(), ServerError> 
         write(&cron(root, exe))?;
     }
     Ok(())
+}
+
+/// Whether this is a machine's own server, and not one that somebody tries things in.
+pub(crate) fn is_proper(root: &ServerRoot) -> bool {
+    PROPER_PLACES.iter().any(|place| root.path() == Path::new(place))
 }
 
 /// Whether the file had to be written.

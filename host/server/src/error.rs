@@ -6,6 +6,7 @@ use jecloud_disk::DiskError;
 use jecloud_launch::LaunchError;
 use jecloud_model::app::{Failure, RequestRefused, Stale};
 use jecloud_model::format::TooOld;
+use jecloud_supervisor::UserError;
 
 pub use jecloud_model::chain;
 
@@ -41,6 +42,9 @@ pub enum ServerError {
     /// A process could not be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// It is not known as whom something is to run.
+    #[error(transparent)]
+    User(#[from] UserError),
     /// The process manager does not do what it is asked.
     #[error("the process manager does not answer")]
     Supervisor(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -74,6 +78,7 @@ impl ServerError {
                 "Look after the server's disk (who owns that path, is it mounted read-only, is the disk damaged?), then \
                  deploy again.",
             )),
+            Self::User(error) => Ok(Failure::because(chain(&error)).hint("Deploy again.")),
             Self::Launch(error) => Ok(Failure::because(chain(&error))),
             other => Err(other),
         }

@@ -30,6 +30,7 @@ pub mod rollforward;
 mod secrets;
 mod server;
 mod tables;
+mod users;
 mod wishes;
 mod work;
 
@@ -41,4 +42,4 @@ pub use one_off::one_off;
 pub use place::Place;
 pub use plan::{PlanRequest, plan};
 pub use process_manager::{ProcessManager, process_manager};
-pub use server::{APP_USER, Server, ServerDocument, document};
+pub use server::{Server, ServerDocument, document};

@@ -18,6 +18,7 @@ use jecloud_model::topology::Topology;
 use crate::clock::now;
 use crate::error::ServerError;
 use crate::journal::Journal;
+use crate::users;
 
 /// How long a change of `app.json` waits for another one: each holds the lock for a few milliseconds.
 const DOCUMENT_LOCK_DEADLINE: Duration = Duration::from_secs(10);
@@ -53,6 +54,15 @@ impl Place {
             }
         }
         Ok(places)
+    }
+
+    /// Makes its directories where they are missing. Only whom they are given to may look into them.
+    pub fn make(&self) -> Result<(), ServerError> {
+        if let Some(app) = self.root.path().parent() {
+            durable::create_dirs(app, 0o755)?;
+        }
+        durable::create_dirs(self.root.path(), users::PRIVATE)?;
+        Ok(durable::create_dirs(&self.root.versions(), 0o755)?)
     }
 
     /// `app.json`; an empty one where there is none.

@@ -84,13 +84,14 @@ fn fill(
     }
     let overlaid = wishes::overlay(&mut planned, release);
     part::restrict(&mut planned, release, topology.group());
+    answer.notes.extend(wishes::not_enforced(&release.processes, &*server.processes));
     for ((planned, packages), hook) in planned.iter().zip(packages).zip(hooks) {
         answer.services.push(ServicePlan {
             service: planned.service.clone(),
             hook,
             packages: packages.into_iter().map(package).collect(),
             commands: commands(place, planned)?,
-            ..outline(planned.service.clone(), &planned.plan)
+            ..outline(planned.service.clone(), &planned.plan, release)
         });
     }
     Ok(overlaid?)
@@ -124,7 +125,7 @@ fn commands(place: &Place, planned: &Planned) -> Result<Vec<PlannedCommand>, Ser
 }
 
 /// All of a service's plan but its packages and commands.
-fn outline(service: jecloud_model::ids::ServiceName, plan: &Plan) -> ServicePlan {
+fn outline(service: jecloud_model::ids::ServiceName, plan: &Plan, release: &Release) -> ServicePlan {
     let files = plan
         .files
         .iter()
@@ -140,6 +141,7 @@ fn outline(service: jecloud_model::ids::ServiceName, plan: &Plan) -> ServicePlan
             run_as: process.run_as,
             ports: process.ports.clone(),
             health: process.health.clone(),
+            limits: release.processes.get(&process.name).map(|wish| wish.limits).unwrap_or_default(),
         })
         .collect();
     let routes = plan

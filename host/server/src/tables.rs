@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use jecloud_disk::durable;
+use jecloud_disk::{durable, tree};
+use jecloud_model::format::FORMAT;
 use jecloud_model::processes::ProcessTable;
 use jecloud_model::routes::RouteTable;
 
@@ -16,6 +17,36 @@ pub(crate) fn write_processes(server: &Server, place: &Place, table: &ProcessTab
     durable::write_json(&place.root.process_table(), table, 0o600)?;
     server.processes.reconcile()?;
     Ok(())
+}
+
+/// How long processes may take to end: the longest stop time-out that a hook may ask for (`wit/types.wit`), and a
+/// little.
+const STOP_DEADLINE: Duration = Duration::from_secs(11 * 60);
+
+/// Has no process of the place be wanted, and returns when there is none.
+pub(crate) fn stop_all(server: &Server, place: &Place) -> Result<(), ServerError> {
+    if !tree::exists(&place.root.process_table())? {
+        return Ok(());
+    }
+    let nothing = ProcessTable {
+        format: FORMAT,
+        app: place.app.clone(),
+        environment: place.environment.clone(),
+        processes: Vec::new(),
+    };
+    write_processes(server, place, &nothing)?;
+    let deadline = Instant::now() + STOP_DEADLINE;
+    loop {
+        let statuses = server.processes.statuses()?;
+        let is_left = statuses.iter().any(|status| status.app == place.app && status.environment == place.environment);
+        if !is_left {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(ServerError::Request(format!("processes of {} {} do not end", place.app, place.environment)));
+        }
+        pause();
+    }
 }
 
 /// Writes `routes.json`. The front that runs uses it when it is told; one that starts later reads it then.

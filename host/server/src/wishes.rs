@@ -1,10 +1,14 @@
 //! What the person says about processes, laid over what the hooks plan.
 
+use std::collections::BTreeMap;
+
 use jecloud_model::app::Failure;
 use jecloud_model::hook::{Health, Plan};
 use jecloud_model::ids::{ProcessName, ServiceName};
-use jecloud_model::release::Release;
+use jecloud_model::release::{ProcessWish, Release};
 use jecloud_model::suggest;
+
+use crate::process_manager::ProcessManager;
 
 /// The plan of one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +50,22 @@ pub(crate) fn overlay(planned: &mut [Planned], release: &Release) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// What a person has to be told about the limits of these processes: that nobody keeps them here. None where there is
+/// nothing to tell.
+pub(crate) fn not_enforced(
+    wishes: &BTreeMap<ProcessName, ProcessWish>,
+    manager: &dyn ProcessManager,
+) -> Option<String> {
+    let limited = wishes.iter().filter(|(_, wish)| !wish.limits.is_none());
+    let limited: Vec<String> = limited.map(|(name, wish)| format!("{name} ({})", wish.limits)).collect();
+    (!limited.is_empty() && !manager.enforces_limits()).then(|| {
+        format!(
+            "limits are not enforced here, since JeCloud's own process manager runs the processes: {}",
+            limited.join(", ")
+        )
+    })
 }
 
 pub(crate) fn unknown(name: &ProcessName, names: &[String]) -> Failure {

@@ -56,6 +56,8 @@ pub(crate) struct Manager {
     /// Since when nothing is wanted and nobody has asked.
     idle_since: Option<Moment>,
     leaving: Option<Vec<oneshot::Sender<Answer>>>,
+    /// It was said that limits are not enforced.
+    limits_mentioned: bool,
 }
 
 /// One app and environment.
@@ -113,6 +115,7 @@ impl Manager {
             front: Front::new(listeners),
             idle_since: None,
             leaving: None,
+            limits_mentioned: false,
         }
     }
 
@@ -298,7 +301,7 @@ impl Manager {
         // Greater than all before, also than those of which nothing was written down.
         self.newest_start = now.0.max(self.newest_start + 1);
         let start = self.newest_start;
-        let starter = Starter { root: &self.root, app_user: self.settings.app_user, events: &self.events };
+        let starter = Starter { root: &self.root, events: &self.events };
         let again = before.as_ref().filter(|before| before.seen.spec == spec);
         let restarts = again.map_or(0, |before| before.restarts + 1);
         let seen = Seen::started(spec.clone(), before.as_ref().map(|before| &before.seen), now);
@@ -316,6 +319,10 @@ impl Manager {
             self.journal.say(error.to_string());
         }
         let id = &spec.id;
+        if !spec.limits.is_none() && !std::mem::replace(&mut self.limits_mentioned, true) {
+            self.journal
+                .say(format!("{} {} {id} has limits, which are not enforced here: {}", place.0, place.1, spec.limits));
+        }
         match started {
             Ok((output, live)) => {
                 self.journal.say(format!("{} {} {id} is process {}", place.0, place.1, live.pid));

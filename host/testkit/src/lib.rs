@@ -27,6 +27,7 @@ mod project;
 #[cfg(feature = "s3")]
 pub mod s3;
 mod sshd;
+mod users;
 mod world;
 
 pub use cable::Cable;
@@ -40,4 +41,5 @@ pub use processes::{is_alive, kill, parent_of, pids_that_mention};
 pub use project::Project;
 pub use rustix::process::Signal;
 pub use sshd::Sshd;
+pub use users::{MadeUser, made_below};
 pub use world::World;

@@ -131,7 +131,8 @@ fn ask(session: &Session, request: PlanRequest) -> Result<Vec<(Option<ServerGrou
 }
 
 fn render(plan: &DeployPlan) -> String {
-    plan.services.iter().map(service).collect::<Vec<_>>().join("\n")
+    let notes = plan.notes.iter().map(|note| format!("\n{} {note}", yellow("note:")));
+    plan.services.iter().map(service).chain(notes).collect::<Vec<_>>().join("\n")
 }
 
 fn service(plan: &ServicePlan) -> String {
@@ -159,6 +160,9 @@ fn service(plan: &ServicePlan) -> String {
         let root = if process.run_as == Identity::Root { " as root" } else { "" };
         lines.push(format!("  start    {} × {}: {}{root}", process.count, process.name, words(&process.argv)));
         lines.push(format!("           until {}", health(&process.health)));
+        if !process.limits.is_none() {
+            lines.push(format!("           with at most {}", process.limits));
+        }
     }
     for route in &plan.routes {
         lines.push(format!("  route    {} to {}", route.path_prefix, route.process));

@@ -216,11 +216,7 @@ pub(crate) fn pins(
 pub(crate) fn supervisor(root: PathBuf) -> Result<(), Failure> {
     let root = ServerRoot::new(root);
     let document = jecloud_server::document(&root)?;
-    let settings = jecloud_supervisor::Settings {
-        app_user: document.app_user(&root)?,
-        listen: document.listen,
-        ..jecloud_supervisor::Settings::default()
-    };
+    let settings = jecloud_supervisor::Settings { listen: document.listen, ..jecloud_supervisor::Settings::default() };
     jecloud_supervisor::run(root, session::executable()?, settings)
         .map_err(|error| Failure::from_error(Code::Failed, "the process manager ended", &error))
 }

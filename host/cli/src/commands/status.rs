@@ -1,5 +1,7 @@
 //! `jecloud status`: what runs, where, and how well.
 
+use std::collections::BTreeSet;
+
 use jecloud_model::app::{AppDocument, DeploymentState};
 use jecloud_model::cloud::{CloudState, EnvironmentState, ServerName};
 use jecloud_model::ids::EnvironmentName;
@@ -197,6 +199,10 @@ fn show(session: &Session, seen: &Seen) {
             let server = report.server.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
             print(&red(&format!("{server} does not answer: {why}")));
         }
+    }
+    let notes: BTreeSet<&String> = seen.answers().flat_map(|(_, _, status)| &status.notes).collect();
+    for note in notes {
+        print(&format!("{} {note}", yellow("note:")));
     }
     print("");
     match seen.processes() {

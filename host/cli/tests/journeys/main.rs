@@ -9,6 +9,7 @@ mod first_deploy;
 mod hooks;
 mod interrupted;
 mod killed;
+mod limits;
 mod package_managers;
 mod rollback;
 mod secrets;

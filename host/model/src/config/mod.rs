@@ -25,6 +25,7 @@ pub(crate) use section::{Document, Ignored, Section};
 pub use template::{Detected, app_name_from_directory, template};
 
 use crate::ids::{AppName, Digest, EnvironmentName, ProcessName, ServerGroup, ServiceName};
+use crate::limits::Limits;
 use crate::suggest::nearest;
 use layer::Layer;
 
@@ -249,6 +250,9 @@ pub struct ProcessConfig {
     /// The group of servers it runs on. See [`EnvironmentConfig::group`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<ServerGroup>,
+    /// What each instance may use: `memory = "512M"`, `cpu = 1.5`.
+    #[serde(skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 impl EnvironmentConfig {

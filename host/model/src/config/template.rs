@@ -49,6 +49,8 @@ pub fn template(app: &AppName, detected: &[Detected]) -> String {
          #[processes.web]\n\
          #count = 2\n\
          #health = \"/up\"               # answers when the process works; without it, the port has to open\n\
+         #memory = \"512M\"              # the most that each may use, where systemd runs the processes\n\
+         #cpu = 1.5                    # cores\n\
          \n\
          # Variables for the app. Not the place for secrets: this file is for everyone to read.\n\
          #[env]\n\

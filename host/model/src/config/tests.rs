@@ -39,6 +39,8 @@ hook = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 [processes.web]
 count = 2
 health = "/up"
+memory = "512M"
+cpu = 1.5
 [processes.release_worker]
 count = 0
 
@@ -51,6 +53,7 @@ servers.app.count = 1
 env.LOG_LEVEL = "debug"
 services.database.journal.hosts = ["c"]
 cloud.listen = ["0.0.0.0:80", "[::1]:8080"]
+processes.web.cpu = 2
 "#;
 
 #[test]
@@ -69,7 +72,10 @@ fn the_whole_of_it() {
             }},
             "clock": {"hook": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
         },
-        "processes": {"web": {"count": 2, "health": "/up"}, "release_worker": {"count": 0}},
+        "processes": {
+            "web": {"count": 2, "health": "/up", "limits": {"memory_bytes": 536_870_912, "cpu_millis": 1500}},
+            "release_worker": {"count": 0},
+        },
         "env": {"LOG_LEVEL": "info", "_EMPTY": ""},
     });
     let config = environment(WHOLE, "production");
@@ -85,6 +91,8 @@ fn an_environment_is_laid_over() {
     let database = expected.services.get_mut(&"database".parse().unwrap()).unwrap();
     database.settings["journal"]["hosts"] = serde_json::json!(["c"]);
     expected.cloud.listen = vec!["0.0.0.0:80".parse().unwrap(), "[::1]:8080".parse().unwrap()];
+    // The memory is that of all environments.
+    expected.processes.get_mut(&"web".parse().unwrap()).unwrap().limits.cpu_millis = Some(2000);
     assert_eq!(environment(WHOLE, "staging"), expected);
 }
 
@@ -169,7 +177,7 @@ fn a_misspelt_environment_is_noticed_only_near_a_declared_one() {
 
 /// Pieces that texts of this kind are made of, so that chance meets more than the first error.
 fn piece() -> impl Strategy<Value = String> {
-    const WORDS: &str = "app cloud servers services processes env environments staging web count health on type \
+    const WORDS: &str = "app cloud servers services processes env environments staging web count health on memory cpu type \
         provider listen x-y hook = = . [ ] [[ ]] { } , 'x' \"/\" \"\"\" ''' 1 -1 1e9 0x nan true 2026-01-01 # \\ ä";
     let words = WORDS.split_whitespace().chain(["\n", "\n", "\r\n", "\t", "\u{feff}", "\0", "<<<<<<< "]);
     let word = prop::sample::select(words.collect::<Vec<_>>());

@@ -36,6 +36,10 @@ impl ProcessManager for Embedded {
         client::status(&self.root, Instant::now() + DEADLINE).map_err(failed)
     }
 
+    fn enforces_limits(&self) -> bool {
+        false
+    }
+
     fn addresses(&self) -> Vec<SocketAddr> {
         jecloud_supervisor::addresses(&self.root)
     }

@@ -29,6 +29,9 @@ pub trait ProcessManager: Send + Sync {
     /// Where it does not run, or does not answer in time.
     fn statuses(&self) -> Result<Vec<ProcessStatus>, ServerError>;
 
+    /// Whether it keeps processes to their [limits](jecloud_model::limits::Limits). Where it does not, people are told.
+    fn enforces_limits(&self) -> bool;
+
     /// Where the front listens; empty where none was ever started.
     fn addresses(&self) -> Vec<SocketAddr>;
 

@@ -35,8 +35,7 @@ pub(super) fn perform(work: &Work<'_>) -> Result<BTreeMap<ServiceName, BTreeMap<
             match asked.deployed(&context, &results)? {
                 Next::Done => break,
                 Next::Again(commands) => {
-                    let surroundings =
-                        environment::Surroundings::new(work.server, work.place, &release, asked.service)?;
+                    let surroundings = environment::Surroundings::new(work.place, work.user, &release, asked.service)?;
                     let filling = surroundings.filling();
                     let runner = surroundings.runner(work, &filling);
                     let round = results.len();

@@ -44,6 +44,9 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     }
     wishes::overlay(&mut planned, &release)?;
     part::restrict(&mut planned, &release, topology.group());
+    if let Some(text) = wishes::not_enforced(&release.processes, &*work.server.processes) {
+        work.place.tell(work.number, What::Note { text });
+    }
 
     let ports = give_out_ports(work, &planned)?;
     let gives = gives(work, &release, &planned, &ports)?;
@@ -51,7 +54,7 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     values.extend(gives.values().flatten().map(|(name, value)| (name.clone(), value.clone())));
     let mut surroundings = Vec::new();
     for Planned { service, plan } in &planned {
-        let around = Surroundings::new(work.server, work.place, &release, service)?.with_values(&values);
+        let around = Surroundings::new(work.place, work.user, &release, service)?.with_values(&values);
         write_files(work, &around, plan, &ports)?;
         surroundings.push(around);
     }
@@ -127,7 +130,7 @@ fn gives(
         if !release.services.get(service).is_some_and(|wish| wish.belongs_to(topology.group())) {
             continue;
         }
-        let around = Surroundings::new(work.server, work.place, release, service)?;
+        let around = Surroundings::new(work.place, work.user, release, service)?;
         let mut filling = around.filling();
         filling.ports = outside_of_processes(work, plan, ports);
         gives.insert(service.clone(), filling.environment("values", &plan.values)?);
@@ -154,7 +157,7 @@ fn write_files(work: &Work<'_>, around: &Surroundings<'_>, plan: &Plan, ports: &
         let path = std::path::PathBuf::from(filling.text(&line, &file.path)?);
         let content = filling.all_but_secrets(&line, &file.content)?;
         let content = crate::secrets::filled_text(&work.place.root, &line, &content)?;
-        let (bytes, mode, owner) = (content.as_bytes(), file.mode.into(), work.server.owner());
+        let (bytes, mode, owner) = (content.as_bytes(), file.mode.into(), work.owner());
         // What lies in between belongs to the app's user, who may have put links there.
         let inside = [&around.data, &around.source]
             .into_iter()
@@ -276,6 +279,7 @@ fn spec(
         health,
         start_timeout_ms: process.start_timeout_ms,
         stop_timeout_ms: process.stop_timeout_ms,
+        limits: release.processes.get(&process.name).map(|wish| wish.limits).unwrap_or_default(),
     })
 }
 

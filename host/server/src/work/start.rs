@@ -90,7 +90,7 @@ fn is_healthy(
             return Err(failed(work, spec, None, &how).into());
         }
         Some(status) if status.state == ProcessState::Running => {
-            let user = if spec.run_as == Identity::App { work.server.app_user } else { None };
+            let user = if spec.run_as == Identity::App { work.user } else { None };
             probe(spec, status, user, &work.place.root, now())
         }
         Some(_) => Finding::NotYet("is not running".to_owned()),
