@@ -530,6 +530,6 @@ fn check_order(
         && wanted.is_pending()
         && release.repeats.is_none()
     {
-        assert!(state(leader) >= Some(DeploymentState::Starting), "{} begins before {leader}", place.server);
+        assert!(state(leader) >= Some(DeploymentState::StartingServices), "{} begins before {leader}", place.server);
     }
 }
