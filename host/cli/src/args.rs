@@ -244,6 +244,11 @@ pub(crate) enum StateAction {
         #[arg(long, value_name = "ID")]
         from: Option<String>,
     },
+    /// Put an earlier one in its place: where it was deleted or damaged, the newest that can be used
+    Restore {
+        /// Which, as `history` lists it
+        id: Option<String>,
+    },
     /// List earlier ones, the newest first
     History {
         /// Print JSON

@@ -44,17 +44,20 @@ pub(crate) struct Answer {
 /// The servers of an environment, in the order of their names.
 pub(crate) fn members(session: &Session, name: &EnvironmentName, environment: &EnvironmentState) -> Vec<Member> {
     let machines = session.cloud().machines;
-    let look = |(server, record)| {
-        let place = Place { environment: name.clone(), server: ServerName::clone(server) };
-        let machine = match machines.find(&place, record) {
+    let places: Vec<Place> =
+        environment.servers.keys().map(|server| Place { environment: name.clone(), server: server.clone() }).collect();
+    let asked: Vec<_> = places.iter().zip(environment.servers.values()).collect();
+    let found = machines.find_all(&asked);
+    let member = |(place, found)| {
+        let machine = match found {
             Found::Present(machine) => Ok(machine),
             Found::Absent => Err("it was not set up yet".to_owned()),
             Found::Gone => Err("it does not exist any more".to_owned()),
-            Found::Unknown(error) => Err(error.to_line()),
+            Found::Unknown(error) => Err(error.to_advice()),
         };
         Member { place, machine }
     };
-    at_once(environment.servers.iter().collect(), look)
+    places.into_iter().zip(found).map(member).collect()
 }
 
 /// The servers of the environment that is meant that can be reached; an error where there is none.
@@ -87,7 +90,7 @@ pub(crate) fn reports(session: &Session, state: &CloudState, name: &EnvironmentN
     let members = members(session, name, environment);
     at_once(members, |Member { place, machine }| Report {
         host: machine.as_ref().ok().and_then(|machine| machine.host()),
-        status: machine.and_then(|machine| ask(session, &place, &*machine).map_err(|error| error.to_line())),
+        status: machine.and_then(|machine| ask(session, &place, &*machine).map_err(|error| error.to_advice())),
         server: (!is_local).then_some(place.server),
     })
 }

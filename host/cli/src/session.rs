@@ -187,7 +187,11 @@ impl From<jecloud_cloud::StateError> for Failure {
             jecloud_cloud::StateError::Rejected(Rejected::LostRace { .. }) => Code::LostRace,
             _ => Code::Failed,
         };
-        Failure::new(code, jecloud_server::chain(&error)).hint(sentence(&error.hint()))
+        let failure = Failure::new(code, jecloud_server::chain(&error)).hint(sentence(&error.hint()));
+        if error.is_about_what_is_recorded() {
+            return failure.world("Nothing was changed; what runs on the servers goes on.");
+        }
+        failure
     }
 }
 

@@ -46,8 +46,9 @@ impl DirectoryStore {
         self.root.join("history").join(key)
     }
 
-    /// Keeps the content that is about to be replaced, under the next number. It is kept before the exchange, because
-    /// afterwards a crash would lose it; where the exchange is lost, somebody else has kept it too.
+    /// Keeps a content of an object under the next number, unless it is kept already. Every content is kept as soon as it
+    /// is there, so that the newest is not lost either when the file is; and where a crash came in between, before it is
+    /// replaced.
     fn keep(&self, key: &str, bytes: &[u8], digest: &Digest) -> Result<(), DiskError> {
         let directory = self.history_of(key);
         durable::create_dirs(&directory, DIRECTORY_MODE)?;
@@ -65,7 +66,7 @@ impl DirectoryStore {
             Err(error) if !error.exists_already() => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        for surplus in kept.iter().rev().skip(KEPT_STATES - 1) {
+        for surplus in kept.iter().rev().skip(KEPT_STATES) {
             durable::remove(&directory.join(surplus.to_text()))?;
         }
         Ok(())
@@ -87,7 +88,14 @@ impl DirectoryStore {
             self.keep(key, bytes, digest)?;
         }
         Ok(match compare_and_swap(&path, found, bytes, FILE_MODE)? {
-            Swap::Swapped => PutResult::Done(Etag(Digest::of(bytes).to_string())),
+            Swap::Swapped => {
+                let digest = Digest::of(bytes);
+                if key == STATE {
+                    // It is written, whatever becomes of this; the next one tries again.
+                    let _ = self.keep(key, bytes, &digest);
+                }
+                PutResult::Done(Etag(digest.to_string()))
+            }
             Swap::Lost { found: None } => PutResult::NotFound,
             // Without a precondition there is nothing that could have failed: somebody was in the way.
             Swap::Lost { .. } if *precondition == Precondition::None => PutResult::Conflict,
@@ -180,10 +188,15 @@ impl ObjectStore for DirectoryStore {
 
     fn history(&self, key: &str) -> Result<Vec<PastObject>, StoreError> {
         let directory = self.history_of(key);
-        let names = past_names(&directory).map_err(|source| self.failed("list the history of", key, source))?;
+        let failed = |source| self.failed("list the history of", key, source);
+        let names = past_names(&directory).map_err(failed)?;
+        let present = durable::read(&self.path(key)).map_err(failed)?.map(|bytes| Digest::of(&bytes));
+        let is_past = |name: &&PastName| present.as_ref().is_none_or(|present| present.short() != name.digest);
         Ok(names
             .iter()
             .rev()
+            .filter(is_past)
+            .take(KEPT_STATES)
             .map(|name| PastObject {
                 id: name.number.to_string(),
                 size: tree::size(&directory.join(name.to_text())).unwrap_or(0),

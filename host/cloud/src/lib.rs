@@ -22,7 +22,7 @@ mod world;
 pub use deploy::{Recorded, record_release, upload};
 pub use directory::{DirectoryStore, KEPT_STATES};
 pub use local::LocalMachines;
-pub use machines::{Details, Found, Interactive, Machine, MachineError, Machines, Output};
+pub use machines::{Details, Found, Interactive, Machine, MachineError, Machines, Output, at_once};
 pub use object_store::{Cause, Etag, Object, ObjectInfo, ObjectStore, PastObject, Precondition, PutResult, StoreError};
 pub use perform::Sources;
 pub use progress::{ObjectName, Progress, Reporter};

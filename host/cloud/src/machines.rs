@@ -34,6 +34,15 @@ pub trait Machines: Send + Sync {
     /// Finds the server.
     fn find(&self, place: &Place, record: &ServerRecord) -> Found;
 
+    /// Finds several servers, in the same order. A provider that can be asked for all of them at once is.
+    fn find_all(&self, asked: &[(&Place, &ServerRecord)]) -> Vec<Found> {
+        at_once(asked, |(place, record)| self.find(place, record))
+            .into_iter()
+            .zip(asked)
+            .map(|(found, (place, _))| found.unwrap_or_else(|| Found::Unknown(MachineError::bug(place, "find it"))))
+            .collect()
+    }
+
     /// Removes the server, on which nothing of the environment is left, or which was not made to its end: whatever an
     /// attempt to make it that was killed left behind goes too. What is recorded of it is forgotten afterwards.
     /// A machine that was not made by us is left as it is.
@@ -42,6 +51,25 @@ pub trait Machines: Send + Sync {
     ///
     /// When it is not certain that it ends.
     fn remove(&self, place: &Place, record: &ServerRecord) -> Result<(), MachineError>;
+}
+
+/// So many servers are asked, or worked on, at the same time.
+pub(crate) const AT_ONCE: usize = 32;
+
+/// Does the same for all of them, many at a time; results come in the order of the items, none for one that panicked.
+pub fn at_once<I: Sync, R: Send>(items: &[I], work: impl Fn(&I) -> R + Sync) -> Vec<Option<R>> {
+    let mut results = Vec::new();
+    for group in items.chunks(AT_ONCE) {
+        match group {
+            [one] => results.push(Some(work(one))),
+            _ => std::thread::scope(|scope| {
+                let work = &work;
+                let threads: Vec<_> = group.iter().map(|one| scope.spawn(move || work(one))).collect();
+                results.extend(threads.into_iter().map(|thread| thread.join().ok()));
+            }),
+        }
+    }
+    results
 }
 
 /// What became of the search for a server.
@@ -201,6 +229,18 @@ impl MachineError {
             Self::Refused { hint, .. } | Self::Outdated { hint, .. } => hint,
             _ => "",
         }
+    }
+
+    /// Whoever worked has panicked.
+    pub(crate) fn bug(place: &Place, doing: &str) -> Self {
+        let (server, doing) = (place.server.to_string(), doing.to_owned());
+        Self::Unreachable { server, doing, source: "a bug".into() }
+    }
+
+    /// The message with all its causes and what the person can do, in one line.
+    pub fn to_advice(&self) -> String {
+        let (line, hint) = (self.to_line(), self.hint());
+        if hint.is_empty() { line } else { format!("{line}. {hint}") }
     }
 
     /// The message with all its causes, in one line.

@@ -11,19 +11,16 @@ use jecloud_model::ids::EnvironmentName;
 use jecloud_model::time::Timestamp;
 
 use crate::keys::{HOOKS, VERSIONS, hook_of, version_of};
-use crate::machines::{Found, Machine, MachineError, Machines};
+use crate::machines::{Found, Machine, MachineError, Machines, at_once};
 use crate::object_store::{ObjectStore, StoreError};
 use crate::protocol::{Server, Wants};
-
-/// So many servers are asked, or worked on, at the same time.
-pub(crate) const AT_ONCE: usize = 32;
 
 /// Servers, as far as they could be seen.
 #[derive(Default)]
 pub(crate) struct Sighting {
     pub(crate) servers: BTreeMap<EnvironmentName, BTreeMap<jecloud_model::cloud::ServerName, SeenServer>>,
     pub(crate) machines: BTreeMap<Place, Arc<dyn Machine>>,
-    /// Why of some nothing could be seen.
+    /// Why of some nothing could be seen, and what the person can do.
     pub(crate) unreachable: BTreeMap<Place, String>,
     /// One that belongs to another cloud: what is on it says nothing about this one.
     pub(crate) stranger: Option<(ServerName, BasisRefused)>,
@@ -40,30 +37,22 @@ pub(crate) fn servers(machines: &dyn Machines, state: &CloudState, only: Option<
             asked.push((place, record, environment));
         }
     }
-    for group in asked.chunks(AT_ONCE) {
-        let look = |(place, record, environment): &(Place, &ServerRecord, &EnvironmentState)| {
-            server(machines, state, place, record, environment)
-        };
-        let seen: Vec<Look> = match group {
-            [one] => vec![look(one)],
-            _ => std::thread::scope(|scope| {
-                let threads: Vec<_> = group.iter().map(|one| scope.spawn(move || look(one))).collect();
-                threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Look::unknown("a bug"))).collect()
-            }),
-        };
-        for ((place, ..), look) in group.iter().zip(seen) {
-            if let Some(servers) = sighting.servers.get_mut(&place.environment) {
-                servers.insert(place.server.clone(), look.seen);
-            }
-            if let Some(machine) = look.machine {
-                sighting.machines.insert(place.clone(), machine);
-            }
-            if let Some(refused) = look.stranger {
-                sighting.stranger.get_or_insert((place.server.clone(), refused));
-            }
-            if let Some(why) = look.why {
-                sighting.unreachable.insert(place.clone(), why);
-            }
+    let places: Vec<(&Place, &ServerRecord)> = asked.iter().map(|(place, record, _)| (place, *record)).collect();
+    let found: Vec<_> = asked.iter().zip(machines.find_all(&places)).collect();
+    let looks = at_once(&found, |((place, _, environment), found)| server(found, state, place, environment));
+    for ((place, ..), look) in asked.iter().zip(looks) {
+        let look = look.unwrap_or_else(|| Look::unknown("a bug"));
+        if let Some(servers) = sighting.servers.get_mut(&place.environment) {
+            servers.insert(place.server.clone(), look.seen);
+        }
+        if let Some(machine) = look.machine {
+            sighting.machines.insert(place.clone(), machine);
+        }
+        if let Some(refused) = look.stranger {
+            sighting.stranger.get_or_insert((place.server.clone(), refused));
+        }
+        if let Some(why) = look.why {
+            sighting.unreachable.insert(place.clone(), why);
         }
     }
     sighting
@@ -82,22 +71,16 @@ impl Look {
     }
 }
 
-fn server(
-    machines: &dyn Machines,
-    state: &CloudState,
-    place: &Place,
-    record: &ServerRecord,
-    environment: &EnvironmentState,
-) -> Look {
+fn server(found: &Found, state: &CloudState, place: &Place, environment: &EnvironmentState) -> Look {
     let look = |seen, machine| Look { seen, machine, why: None, stranger: None };
-    match machines.find(place, record) {
+    match found {
         Found::Absent => look(SeenServer::Absent, None),
         Found::Gone => look(SeenServer::Gone, None),
-        Found::Unknown(error) => Look::unknown(error.to_line()),
-        Found::Present(machine) => match ask(&*machine, state, place, environment) {
-            Ok(Ok(seen)) => look(SeenServer::Present(Box::new(seen)), Some(machine)),
+        Found::Unknown(error) => Look::unknown(error.to_advice()),
+        Found::Present(machine) => match ask(&**machine, state, place, environment) {
+            Ok(Ok(seen)) => look(SeenServer::Present(Box::new(seen)), Some(Arc::clone(machine))),
             Ok(Err(refused)) => Look { stranger: Some(refused.clone()), ..Look::unknown(refused.to_string()) },
-            Err(error) => Look { machine: Some(machine), ..Look::unknown(error.to_line()) },
+            Err(error) => Look { machine: Some(Arc::clone(machine)), ..Look::unknown(error.to_advice()) },
         },
     }
 }

@@ -16,9 +16,9 @@ use jecloud_model::cloud::{
 use jecloud_model::ids::{AppName, EnvironmentName, Generation, ReleaseNumber};
 use jecloud_model::time::Timestamp;
 
-use crate::machines::{Details, MachineError, Machines};
+use crate::machines::{AT_ONCE, Details, MachineError, Machines};
 use crate::object_store::{ObjectStore, StoreError};
-use crate::observe::{self, AT_ONCE, Sighting};
+use crate::observe::{self, Sighting};
 use crate::perform::{Followed, Performed, Sources, Workplace, delete_objects, store_object};
 use crate::progress::{ObjectName, Progress, Reporter};
 use crate::protocol::Server;
@@ -94,7 +94,7 @@ pub enum End {
     },
     /// Everything is recorded, but not everything could be done in time; any later roll-forward goes on.
     Unfinished {
-        /// What is in the way, by place.
+        /// What is in the way and what the person can do, by place.
         troubles: BTreeMap<Place, String>,
     },
     /// The caller has cancelled it. What is recorded goes on on the servers.
@@ -441,7 +441,7 @@ impl Run<'_, '_> {
             let reason = error.to_line();
             let hint = error.hint().to_owned();
             self.reporter.report(Progress::Trouble { place: place.clone(), reason: reason.clone(), hint });
-            self.troubles.insert(place.clone(), reason.clone());
+            self.troubles.insert(place.clone(), error.to_advice());
             progressed = false;
             let Place { environment, server } = place;
             self.record(state, Change::RecordServerFailure { environment, server, reason, release: None })?;
@@ -485,8 +485,8 @@ impl Run<'_, '_> {
             }
             Err(error) => {
                 let (reason, hint) = (error.to_line(), error.hint().to_owned());
-                self.reporter.report(Progress::Trouble { place: place.clone(), reason: reason.clone(), hint });
-                self.troubles.insert(place.clone(), reason);
+                self.reporter.report(Progress::Trouble { place: place.clone(), reason, hint });
+                self.troubles.insert(place.clone(), error.to_advice());
                 Ok(false)
             }
         }

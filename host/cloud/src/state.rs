@@ -85,6 +85,12 @@ pub enum StateError {
         /// Whose.
         app: AppName,
     },
+    /// It is in order, and an earlier one should take its place without anybody saying which.
+    #[error("the cloud state of {app} can be used as it is")]
+    InOrder {
+        /// Whose.
+        app: AppName,
+    },
     /// It was edited by hand, and meanwhile something else changed it.
     #[error("the cloud state of {app} was changed by somebody else while it was being edited")]
     EditLost {
@@ -98,8 +104,8 @@ impl StateError {
     pub fn hint(&self) -> String {
         match self {
             Self::Vanished { .. } => {
-                "nothing is made anew in its place; `jecloud state history` shows what there was, \
-                 and `jecloud state edit --from ID` brings one back"
+                "nothing is made anew in its place; `jecloud state restore` brings back the newest that there was, \
+                 and `jecloud state history` lists all of them"
                     .to_owned()
             }
             Self::Invalid { source: InvalidState::TooOld(_), .. } => {
@@ -108,8 +114,8 @@ impl StateError {
             Self::Invalid { source: InvalidState::OtherApp { .. }, .. } => {
                 "give one of the two apps another name in jecloud.toml".to_owned()
             }
-            Self::Invalid { .. } => "nothing was changed; `jecloud state history` shows what it was before, and \
-                 `jecloud state edit` opens an editor on it"
+            Self::Invalid { .. } => "`jecloud state restore` brings back the newest one that can be used, \
+                 `jecloud state history` lists all of them, and `jecloud state edit` opens an editor on this one"
                 .to_owned(),
             Self::Rejected(Rejected::LostRace { .. }) => {
                 "`jecloud releases` shows what was deployed; deploy again to put yours on top".to_owned()
@@ -121,10 +127,18 @@ impl StateError {
                 "`jecloud status` shows what is recorded; repeating the command is safe".to_owned()
             }
             Self::EditLost { .. } => "edit it again".to_owned(),
+            Self::InOrder { .. } => "`jecloud state history` lists what there was before, and \
+                 `jecloud state restore ID` brings one back all the same"
+                .to_owned(),
             Self::Nothing { .. } => "deploy it with `jecloud deploy`".to_owned(),
             Self::Store { source, .. } => source.hint().to_owned(),
             Self::Rejected(_) | Self::Contended { .. } => String::new(),
         }
+    }
+
+    /// Whether there is something wrong with the state itself, which has to be mended first.
+    pub fn is_about_what_is_recorded(&self) -> bool {
+        matches!(self, Self::Vanished { .. } | Self::Invalid { .. })
     }
 
     /// Whether the same may succeed later.
@@ -247,6 +261,36 @@ impl<'a> StateFile<'a> {
     pub fn text(&self) -> Result<Option<(String, Etag)>, StateError> {
         let object = self.get_object()?;
         Ok(object.map(|object| (String::from_utf8_lossy(&object.bytes).into_owned(), object.etag)))
+    }
+
+    /// Puts an earlier state in the place of the present one: that of an id in the history, or the newest one that can
+    /// be worked with where the present one cannot. Its generation becomes one that was never used. Returns the state
+    /// as it is now, with the id of what was restored; none where there is no such earlier state.
+    ///
+    /// What was recorded since then is not known any more, but stays in the history.
+    ///
+    /// # Errors
+    ///
+    /// When the present one is in order and no id is given ([`StateError::InOrder`]); when it, or what is to be
+    /// restored, was written by a newer JeCloud or for another app; when the state was changed meanwhile.
+    pub fn restore(&self, id: Option<&str>) -> Result<Option<(CloudState, String)>, StateError> {
+        let present = self.get_object()?;
+        match present.as_ref().map(|object| CloudState::parse(&object.bytes, self.app)) {
+            Some(Ok(_)) if id.is_none() => return Err(StateError::InOrder { app: self.app.clone() }),
+            // Whoever wrote that knows better.
+            Some(Err(source @ (InvalidState::TooOld(_) | InvalidState::OtherApp { .. }))) => {
+                return Err(self.invalid(source));
+            }
+            _ => {}
+        }
+        let etag = present.map(|object| object.etag);
+        let id = match id {
+            Some(id) => Some(id.to_owned()),
+            None => self.history()?.into_iter().find(|past| past.generation.is_some()).map(|past| past.id),
+        };
+        let Some(id) = id else { return Ok(None) };
+        let Some(text) = self.past_text(&id)? else { return Ok(None) };
+        Ok(Some((self.edit(&text, etag)?, id)))
     }
 
     /// What the state was before, the newest first.

@@ -9,6 +9,7 @@ use aws_sdk_ec2::types::{
     VolumeType,
 };
 use jecloud_aws::{Access, configuration};
+use jecloud_disk::fault;
 use tokio::runtime::Runtime;
 
 use crate::answer::Failure;
@@ -68,6 +69,18 @@ impl AwsApi {
         Failure: From<E>,
     {
         Ok(self.block_on(call)?)
+    }
+
+    /// Does one call that has an effect. A test can stop before it, and when it had its effect and nobody knows yet.
+    fn change<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, Failure>
+    where
+        Failure: From<E>,
+    {
+        let stopped = |error: std::io::Error| Failure::Lost(error.to_string());
+        fault::point("ec2.change").map_err(stopped)?;
+        let done = self.send(call)?;
+        fault::point("ec2.change.done").map_err(stopped)?;
+        Ok(done)
     }
 }
 
@@ -157,22 +170,22 @@ impl Api for AwsApi {
 
     fn create_group(&self, name: &str, description: &str, vpc: &str, tags: &Tags) -> Result<String, Failure> {
         let request = self.client.create_security_group().group_name(name).description(description).vpc_id(vpc);
-        let made = self.send(request.tag_specifications(specification(ResourceType::SecurityGroup, tags)).send())?;
+        let made = self.change(request.tag_specifications(specification(ResourceType::SecurityGroup, tags)).send())?;
         made.group_id.ok_or_else(|| Failure::Lost("EC2 did not say which group it made".to_owned()))
     }
 
     fn authorize(&self, group: &str, rule: &Rule) -> Result<(), Failure> {
         let request = self.client.authorize_security_group_ingress().group_id(group);
-        self.send(request.ip_permissions(translate::permission(rule)).send()).map(drop)
+        self.change(request.ip_permissions(translate::permission(rule)).send()).map(drop)
     }
 
     fn revoke(&self, group: &str, rule: &Rule) -> Result<(), Failure> {
         let request = self.client.revoke_security_group_ingress().group_id(group);
-        self.send(request.ip_permissions(translate::permission(rule)).send()).map(drop)
+        self.change(request.ip_permissions(translate::permission(rule)).send()).map(drop)
     }
 
     fn delete_group(&self, id: &str) -> Result<(), Failure> {
-        self.send(self.client.delete_security_group().group_id(id).send()).map(drop)
+        self.change(self.client.delete_security_group().group_id(id).send()).map(drop)
     }
 
     fn key_pairs(&self, all: &[(&str, &str)]) -> Result<Vec<KeyPair>, Failure> {
@@ -182,11 +195,11 @@ impl Api for AwsApi {
 
     fn import_key_pair(&self, name: &str, public_key: &str, tags: &Tags) -> Result<(), Failure> {
         let request = self.client.import_key_pair().key_name(name).public_key_material(Blob::new(public_key));
-        self.send(request.tag_specifications(specification(ResourceType::KeyPair, tags)).send()).map(drop)
+        self.change(request.tag_specifications(specification(ResourceType::KeyPair, tags)).send()).map(drop)
     }
 
     fn delete_key_pair(&self, name: &str) -> Result<(), Failure> {
-        self.send(self.client.delete_key_pair().key_name(name).send()).map(drop)
+        self.change(self.client.delete_key_pair().key_name(name).send()).map(drop)
     }
 
     fn instances(&self, all: &[(&str, &str)]) -> Result<Vec<Instance>, Failure> {
@@ -225,14 +238,14 @@ impl Api for AwsApi {
             .metadata_options(metadata)
             .tag_specifications(specification(ResourceType::Instance, &request.tags))
             .tag_specifications(specification(ResourceType::Volume, &request.tags));
-        let launched = self.send(call.send())?;
+        let launched = self.change(call.send())?;
         let instance = launched.instances().first().map(translate::instance);
         instance.ok_or_else(|| Failure::Lost("EC2 did not say which instance it launched".to_owned()))
     }
 
     fn terminate(&self, ids: &[String]) -> Result<(), Failure> {
         let request = self.client.terminate_instances().set_instance_ids(Some(ids.to_vec()));
-        self.send(request.send()).map(drop)
+        self.change(request.send()).map(drop)
     }
 
     fn console_output(&self, id: &str) -> Result<Option<String>, Failure> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jecloud_cloud::{Details, Found, MachineError, Machines, World};
+use jecloud_cloud::{Details, Found, MachineError, Machines, World, at_once};
 use jecloud_model::cloud::{CloudState, Place, ServerRecord};
 
 use crate::api::{Action, Api, Instance, InstanceState};
@@ -10,7 +10,7 @@ use crate::caller::{Attempt, Caller};
 use crate::connect::{Connect, Running};
 use crate::details;
 use crate::doctor::{self, Finding};
-use crate::launch::{Recorded, TAG_LAUNCH};
+use crate::launch::{Recorded, TAG_APP, TAG_LAUNCH};
 use crate::memory::{Memory, Refusal};
 use crate::settings::{Ec2Settings, Through};
 use crate::shared::{self, CleanedUp};
@@ -77,16 +77,21 @@ impl Ec2Machines {
         self.caller.ask(attempt, |api| api.instances(&[(key, value)]))
     }
 
+    /// What a launch came to, as far as it is among these, the oldest first.
+    fn launched_among(recorded: &Recorded, mut found: Vec<Instance>) -> Vec<Instance> {
+        found.retain(|instance| recorded.is_ours(instance));
+        found.sort_by(|one, other| (one.launched, &one.id).cmp(&(other.launched, &other.id)));
+        found
+    }
+
     /// What a launch came to, the oldest first.
     pub(crate) fn launched_by(
         &self,
         attempt: &Attempt<'_>,
         recorded: &Recorded,
     ) -> Result<Vec<Instance>, MachineError> {
-        let mut found = self.look(attempt, &format!("tag:{TAG_LAUNCH}"), recorded.token())?;
-        found.retain(|instance| recorded.is_ours(instance));
-        found.sort_by(|one, other| (one.launched, &one.id).cmp(&(other.launched, &other.id)));
-        Ok(found)
+        let found = self.look(attempt, &format!("tag:{TAG_LAUNCH}"), recorded.token())?;
+        Ok(Self::launched_among(recorded, found))
     }
 
     pub(crate) fn address<'a>(&self, instance: &'a Instance) -> Option<&'a str> {
@@ -121,7 +126,8 @@ impl Ec2Machines {
         work(&*self.connect, &running)
     }
 
-    fn search(&self, place: &Place, record: &ServerRecord) -> Result<Found, MachineError> {
+    /// `all` are the instances of the app, where they were asked for already.
+    fn search(&self, place: &Place, record: &ServerRecord, all: Option<&[Instance]>) -> Result<Found, MachineError> {
         let recorded = self.recorded(place, record)?;
         let server = place.server.to_string();
         let doing = format!("find server {server} of {}", place.environment);
@@ -132,9 +138,17 @@ impl Ec2Machines {
             action: Action::DescribeInstances,
         };
         let Some(id) = recorded.instance.clone().or_else(|| self.memory.instance(recorded.token())) else {
-            return self.search_unfinished(place, &recorded, &attempt);
+            let found = match all {
+                Some(all) => Self::launched_among(&recorded, all.to_vec()),
+                None => self.launched_by(&attempt, &recorded)?,
+            };
+            return Ok(self.search_unfinished(place, &recorded, &attempt, &found));
         };
-        let found = self.look(&attempt, "instance-id", &id)?.into_iter().next();
+        let found = match all.and_then(|all| all.iter().find(|instance| instance.id == id)) {
+            Some(found) => Some(found.clone()),
+            // One without our tags is not among them either.
+            None => self.look(&attempt, "instance-id", &id)?.into_iter().next(),
+        };
         let Some(instance) = found else { return self.not_seen(place, &recorded, &attempt, &id) };
         self.memory.seen(recorded.token());
         if !recorded.is_ours(&instance) {
@@ -168,22 +182,22 @@ impl Ec2Machines {
         place: &Place,
         recorded: &Recorded,
         attempt: &Attempt<'_>,
-    ) -> Result<Found, MachineError> {
-        let found = self.launched_by(attempt, recorded)?;
+        found: &[Instance],
+    ) -> Found {
         if found.iter().any(|instance| !instance.state.is_over()) {
-            return Ok(Found::Absent);
+            return Found::Absent;
         }
         // The same request would be answered with the instance that has ended.
         if !found.is_empty() {
-            return Ok(self.renew(place, recorded, attempt));
+            return self.renew(place, recorded, attempt);
         }
         let is_outdated = recorded.launch.instance_type != self.settings.type_of(place)
             || recorded.image_setting != self.settings.image.to_string();
         match self.memory.refusal(recorded.token()) {
             Some(refusal) if (refusal == Refusal::Request || is_outdated) => {
-                if self.memory.may_renew(place, recorded.token()) { Ok(Found::Gone) } else { Ok(Found::Absent) }
+                if self.memory.may_renew(place, recorded.token()) { Found::Gone } else { Found::Absent }
             }
-            _ => Ok(Found::Absent),
+            _ => Found::Absent,
         }
     }
 
@@ -255,7 +269,36 @@ impl Machines for Ec2Machines {
     }
 
     fn find(&self, place: &Place, record: &ServerRecord) -> Found {
-        self.search(place, record).unwrap_or_else(Found::Unknown)
+        self.search(place, record, None).unwrap_or_else(Found::Unknown)
+    }
+
+    /// One question for all of them. What nobody answered is unknown of each.
+    fn find_all(&self, asked: &[(&Place, &ServerRecord)]) -> Vec<Found> {
+        if let [(place, record)] = asked {
+            return vec![self.find(place, record)];
+        }
+        if asked.is_empty() {
+            return Vec::new();
+        }
+        let app = &self.settings.app;
+        let doing = format!("find the servers of {app}");
+        let otherwise = "nothing was changed";
+        let attempt = Attempt { doing: &doing, server: "", otherwise, action: Action::DescribeInstances };
+        let all = self.look(&attempt, &format!("tag:{TAG_APP}"), app.as_str());
+        let find = |(place, record): &(&Place, &ServerRecord)| match &all {
+            Ok(all) => self.search(place, record, Some(all)).unwrap_or_else(Found::Unknown),
+            Err(MachineError::Refused { error, hint }) => {
+                Found::Unknown(MachineError::Refused { error: error.clone(), hint: hint.clone() })
+            }
+            Err(error) => Found::Unknown(MachineError::Unreachable {
+                server: place.server.to_string(),
+                doing: doing.clone(),
+                source: std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string).into(),
+            }),
+        };
+        let found = at_once(asked, find).into_iter().zip(asked);
+        // One that panicked is asked for once more, where that is seen.
+        found.map(|(found, (place, record))| found.unwrap_or_else(|| self.find(place, record))).collect()
     }
 
     fn remove(&self, place: &Place, record: &ServerRecord) -> Result<(), MachineError> {

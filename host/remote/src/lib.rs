@@ -15,6 +15,7 @@
 mod authenticate;
 mod binaries;
 mod connect;
+mod console;
 mod drive;
 mod error;
 mod host_key;
@@ -34,6 +35,7 @@ mod upload;
 
 pub use binaries::Binaries;
 pub use connect::{Connection, Jump, Timing};
+pub use console::fingerprints_on_console;
 pub use drive::{Ended, Finished, Stream};
 pub use error::RemoteError;
 pub use host_key::{HostKey, HostKeyRule};

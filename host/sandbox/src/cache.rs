@@ -210,7 +210,11 @@ fn unusable(path: &Path, reason: String) -> SandboxError {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "the test puts a file where another engine would look for its own")]
+    #![expect(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "the test puts a file where another engine would look for its own"
+    )]
 
     use super::*;
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 
 use crate::eventually::pause;
-use crate::processes::signal;
+use crate::processes::send;
 
 /// How long a command may take. A command that takes longer is ended, and the test fails with its output.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -136,7 +136,7 @@ impl Spawned {
 
     /// Sends a signal to the process.
     pub fn signal(&self, which: Signal) {
-        signal(self.pid(), which);
+        send(self.pid(), which);
     }
 
     /// Sends a signal to the process group, as Ctrl-C does.

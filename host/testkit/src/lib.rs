@@ -24,11 +24,15 @@ mod moto;
 mod network;
 mod normalise;
 mod nspawn;
+#[cfg(feature = "s3")]
+mod playground;
 mod processes;
 mod project;
 #[cfg(feature = "s3")]
 pub mod s3;
 mod sshd;
+#[cfg(feature = "s3")]
+mod test_cloud;
 mod users;
 mod world;
 
@@ -40,9 +44,13 @@ pub use machines::Machines;
 pub use moto::Moto;
 pub use normalise::normalise;
 pub use nspawn::SystemdMachines;
-pub use processes::{is_alive, kill, parent_of, pids_that_mention};
+#[cfg(feature = "s3")]
+pub use playground::Playground;
+pub use processes::{is_alive, kill, parent_of, pids_that_mention, send};
 pub use project::Project;
 pub use rustix::process::Signal;
 pub use sshd::Sshd;
+#[cfg(feature = "s3")]
+pub use test_cloud::{REGION, TestCloud, TestInstance};
 pub use users::{MadeUser, made_below};
 pub use world::World;

@@ -50,6 +50,31 @@ impl Machines {
         Some(Self { network: Network::claim()?, machines: Vec::new() })
     }
 
+    /// A network of 65 536 addresses that no other network of machines on this machine is given, for
+    /// [`Machines::start_at`]. None of them is used otherwise.
+    ///
+    /// # Panics
+    ///
+    /// Where there are more than 64 networks at the same time.
+    pub fn private_network(&self) -> String {
+        self.network.private_network()
+    }
+
+    /// What the names of its interfaces and namespaces begin with.
+    pub fn name(&self) -> &str {
+        self.network.name()
+    }
+
+    /// Where its files lie.
+    pub fn directory(&self) -> &Path {
+        self.network.directory()
+    }
+
+    /// Removes the links and namespaces of a network whose owner was killed. Its processes ended with it.
+    pub fn remove_left_over(name: &str) {
+        Network::remove_left_over(name);
+    }
+
     /// The private key that opens all of them, for root.
     pub fn key(&self) -> PathBuf {
         self.network.key()
@@ -69,9 +94,15 @@ impl Machines {
         address
     }
 
-    /// Starts one more machine at an address that may be any.
-    pub fn start_at(&mut self, address: &str) {
+    /// Starts one more machine at an address that may be any, and returns its process.
+    ///
+    /// It ends at the latest with the thread that starts it, however that ends.
+    pub fn start_at(&mut self, address: &str) -> u32 {
         let number = self.machines.len() + 2;
+        // One that was killed still has the address.
+        let before: Vec<usize> =
+            (2..).zip(&self.machines).filter(|(_, one)| one.0 == address).map(|(n, _)| n).collect();
+        before.into_iter().for_each(|number| self.network.unlink(number));
         self.network.link(number, address);
         let directory = self.network.directory().to_owned();
         let machine = directory.join(number.to_string());
@@ -79,8 +110,12 @@ impl Machines {
         let host_key = directory.join(format!("host-key-{number}"));
         keygen(&host_key, "");
         let log = std::fs::File::create(directory.join(format!("log-{number}"))).expect("a log");
-        let child = Command::new("ip")
+        let child = Command::new("setpriv")
             .args([
+                "--pdeathsig",
+                "KILL",
+                "--",
+                "ip",
                 "netns",
                 "exec",
                 &self.network.namespace(number),
@@ -104,8 +139,10 @@ impl Machines {
             .stderr(log)
             .spawn()
             .expect("a machine");
+        let process = child.id();
         self.machines.push((address.to_owned(), child));
         answers((address, 22), START);
+        process
     }
 
     /// So many bytes have gone to a machine and come from it, with everything around them on the wire.
@@ -121,7 +158,7 @@ impl Machines {
 
     /// Ends a machine as a power cut does. What it wrote is gone.
     pub fn kill(&mut self, address: &str) {
-        let (_, machine) = self.machines.iter_mut().find(|(known, _)| known == address).expect("one of our addresses");
+        let (_, machine) = self.machines.iter_mut().rfind(|(known, _)| known == address).expect("one of our addresses");
         let _ = machine.kill();
         let _ = machine.wait();
     }

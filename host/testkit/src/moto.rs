@@ -25,9 +25,17 @@ import os, sys, threading
 from werkzeug.serving import make_server
 from moto.server import DomainDispatcherApplication, create_backend_app
 import moto.ec2.models.amis as images
+import moto.ec2.models.vpcs as networks
 # The dates of images are read once for each region, and are dates already at the second time.
 parse = images.parse_timestamp
 images.parse_timestamp = lambda date: parse(date) if isinstance(date, str) else date
+# Several on one machine, each with machines behind its instances, must not give out the same addresses.
+make_vpc = networks.VPCBackend.create_vpc
+def create_vpc(self, *arguments, **options):
+    if options.get('is_default') and 'DEFAULT_VPC' in os.environ:
+        options['cidr_block'] = os.environ['DEFAULT_VPC']
+    return make_vpc(self, *arguments, **options)
+networks.VPCBackend.create_vpc = create_vpc
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 server = make_server('127.0.0.1', 0, DomainDispatcherApplication(create_backend_app), threaded=False)
 print(server.port, flush=True)
@@ -39,7 +47,7 @@ pub struct Moto {
     port: u16,
     process: Child,
     complained: mpsc::Receiver<Vec<u8>>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// So much of what it said is shown when a test failed.
@@ -52,6 +60,15 @@ impl Moto {
     ///
     /// Where it is not installed, with what to type, and where it does not start.
     pub fn start(images: &serde_json::Value) -> Self {
+        Self::start_in("172.31.0.0/16", images)
+    }
+
+    /// The same; the default VPC has the addresses of this network.
+    ///
+    /// # Panics
+    ///
+    /// As [`Moto::start`].
+    pub fn start_in(network: &str, images: &serde_json::Value) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let python: PathBuf = root.join(PYTHON);
         assert!(python.exists(), "{PYTHON} is missing: `cargo xtask test -p jecloud-ec2` installs it");
@@ -60,6 +77,7 @@ impl Moto {
         std::fs::write(&file, images.to_string()).expect("a file");
         let mut process = Command::new(python)
             .args(["-c", SERVE])
+            .env("DEFAULT_VPC", network)
             .env("MOTO_AMIS_PATH", file)
             .env("MOTO_ENABLE_AMI_VALIDATION", "true")
             .env("MOTO_ENABLE_KEYPAIR_VALIDATION", "true")
@@ -95,12 +113,22 @@ impl Moto {
             let words: Vec<u8> = complained.iter().flatten().collect();
             panic!("moto does not start: {}", String::from_utf8_lossy(&words))
         });
-        Self { port, process, complained, _directory: directory }
+        Self { port, process, complained, directory }
     }
 
     /// `http://127.0.0.1:PORT`
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Where its files lie.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 }
 

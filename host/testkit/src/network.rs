@@ -43,6 +43,33 @@ impl Network {
         Some(network)
     }
 
+    /// See [`crate::Machines::private_network`].
+    pub(crate) fn private_network(&self) -> String {
+        // The addresses that providers use between themselves and their customers: RFC 6598.
+        assert!(self.subnet < 64, "so many networks at the same time");
+        format!("100.{}.0.0/16", 64 + self.subnet)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Removes the links and namespaces of a network whose owner was killed. Its processes ended with it.
+    pub(crate) fn remove_left_over(name: &str) {
+        let namespaces = Command::new("ip").args(["netns", "list"]).stdin(Stdio::null()).output();
+        let namespaces = namespaces.map(|output| output.stdout).unwrap_or_default();
+        // `jcb0-2 (id: 3)`
+        for line in String::from_utf8_lossy(&namespaces).lines() {
+            let namespace = line.split_whitespace().next().unwrap_or_default();
+            let Some((owner, number)) = namespace.rsplit_once('-') else { continue };
+            if owner == name {
+                runs("ip", &["link", "delete", &format!("{name}p{number}")]);
+                runs("ip", &["netns", "delete", namespace]);
+            }
+        }
+        runs("ip", &["link", "delete", name]);
+    }
+
     /// Below it lies all that the machines need.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()

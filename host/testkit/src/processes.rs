@@ -26,12 +26,12 @@ pub fn parent_of(pid: u32) -> Option<u32> {
 /// Where it is still there after ten seconds.
 #[track_caller]
 pub fn kill(pid: u32) {
-    signal(pid, Signal::KILL);
+    send(pid, Signal::KILL);
     eventually(Duration::from_secs(10), &format!("process {pid} ends"), || (!is_alive(pid)).then_some(()));
 }
 
 /// Sends a signal to a process. One that is not there any more gets none.
-pub(crate) fn signal(pid: u32, signal: Signal) {
+pub fn send(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, signal);
     }
@@ -61,6 +61,13 @@ fn state_and_parent(pid: u32) -> Option<(char, u32)> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut words = rest.split_whitespace();
     Some((words.next()?.chars().next()?, words.next()?.parse().ok()?))
+}
+
+/// When a process started, in the kernel's ticks since the machine did: with its number, this names it for good.
+#[cfg(feature = "s3")]
+pub(crate) fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -99,6 +99,11 @@ impl S3Server {
         self.inside().calls.clone()
     }
 
+    /// The names of all buckets.
+    pub fn bucket_names(&self) -> Vec<String> {
+        self.inside().buckets.keys().cloned().collect()
+    }
+
     /// A bucket; none where there is none.
     pub fn bucket(&self, name: &str) -> Option<S3Bucket> {
         self.inside().buckets.get(name).map(Bucket::describe)
@@ -107,6 +112,20 @@ impl S3Server {
     /// All contents that an object ever had, the oldest first, without deletions.
     pub fn contents(&self, bucket: &str, key: &str) -> Vec<Bytes> {
         self.inside().buckets.get(bucket).map(|bucket| bucket.contents(key)).unwrap_or_default()
+    }
+
+    /// Puts something there as somebody does who has a browser; without contents, deletes it.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such bucket.
+    pub fn write_by_hand(&self, bucket: &str, key: &str, contents: Option<&str>) {
+        let mut inside = self.inside();
+        let bucket = inside.buckets.get_mut(bucket).expect("a bucket");
+        match contents {
+            Some(contents) => drop(bucket.put(key, Bytes::copy_from_slice(contents.as_bytes()), None)),
+            None => bucket.delete(key),
+        }
     }
 
     /// Makes a bucket that belongs to somebody else.

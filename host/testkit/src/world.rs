@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::command::{Output, Spawned, Typed};
 use crate::eventually::pause;
-use crate::processes::{pids_that_mention, signal};
+use crate::processes::{pids_that_mention, send};
 use crate::project::Project;
 use crate::{compiled, http};
 
@@ -31,6 +31,8 @@ const END: Duration = Duration::from_secs(20);
 pub struct World(Arc<Inner>);
 
 struct Inner {
+    /// As it was given.
+    built: PathBuf,
     jecloud: PathBuf,
     directory: PathBuf,
 }
@@ -57,7 +59,7 @@ impl World {
         let given = jecloud.into();
         let own = directory.join("jecloud");
         let jecloud = if std::fs::hard_link(&given, &own).is_ok() { own } else { given.clone() };
-        let world = Self(Arc::new(Inner { jecloud, directory }));
+        let world = Self(Arc::new(Inner { built: given.clone(), jecloud, directory }));
         for directory in [world.home(), world.projects(), world.directory().join("user")] {
             std::fs::create_dir(&directory).expect("a directory in a new one");
             std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
@@ -74,6 +76,15 @@ impl World {
     /// `JECLOUD_HOME`.
     pub fn home(&self) -> PathBuf {
         self.directory().join("home")
+    }
+
+    /// Another home in which nothing was ever done: that of another machine, for `JECLOUD_HOME`. The built-in hooks are
+    /// compiled there already, which saves time and means nothing.
+    pub fn another_home(&self, name: &str) -> PathBuf {
+        let home = self.directory().join(name);
+        std::fs::create_dir(&home).expect("a new directory");
+        compiled::seed(&self.0.built, &home);
+        home
     }
 
     /// The directory of the server of this world: `JECLOUD_HOME/server`.
@@ -221,7 +232,7 @@ impl Drop for Inner {
                 eprintln!("processes {left:?} of {} cannot be ended", self.directory.display());
                 break;
             }
-            left.into_iter().for_each(|pid| signal(pid, Signal::KILL));
+            left.into_iter().for_each(|pid| send(pid, Signal::KILL));
             pause();
         }
         crate::users::remove_below(&self.directory);

@@ -1,10 +1,12 @@
 //! Development tasks: `cargo xtask TASK`. One file per task.
 
 mod bench;
+mod cloud;
 mod hooks;
 mod lint;
 mod programs;
 mod scope;
+mod smoke;
 mod steps;
 mod test;
 
@@ -20,6 +22,9 @@ tasks:
   bench          measure JeCloud against its peers, and print one table
   bench --only NAME  only this: redeploy, pack, hook, front, memory or version (repeatable)
   bench --no-build   measure what was built last
+  cloud up       start a cloud on this machine to play with, and print what to type (as root)
+  cloud down     end it and remove all of it
+  smoke          try JeCloud with a real AWS account, once, and clean up: `cargo xtask smoke --help`
   hooks          build the hook components into hooks/dist
   hooks --check  fail where hooks/dist is not what its sources make";
 
@@ -30,6 +35,8 @@ fn main() -> ExitCode {
         ["test", arguments @ ..] => test::run(arguments),
         ["lint", arguments @ ..] => lint::run(arguments),
         ["bench", arguments @ ..] => bench::run(arguments),
+        ["cloud", arguments @ ..] => cloud::run(arguments),
+        ["smoke", arguments @ ..] => smoke::run(arguments),
         ["hooks"] => hooks::build(),
         ["hooks", "--check"] => hooks::check(),
         _ => {

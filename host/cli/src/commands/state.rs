@@ -5,6 +5,7 @@ use std::path::Path;
 use jecloud_cloud::StateError;
 use jecloud_disk::durable;
 use jecloud_launch::Launch;
+use jecloud_model::cloud::InvalidState;
 
 use crate::args::{Global, StateAction};
 use crate::failure::{Code, Failure};
@@ -26,14 +27,48 @@ pub(crate) fn run(global: &Global, action: StateAction) -> Result<(), Failure> {
             Ok(())
         }
         StateAction::Edit { from } => edit(&session, from.as_deref()),
+        StateAction::Restore { id } => restore(&session, id.as_deref()),
         StateAction::History { json } => history(&session, json),
     }
 }
 
+fn restore(session: &Session, id: Option<&str>) -> Result<(), Failure> {
+    let restored = session.state_file().restore(id).map_err(|error| {
+        let failure = match &error {
+            // Otherwise this would read as if the recorded state were damaged.
+            StateError::Invalid { source: InvalidState::Damaged(_) | InvalidState::Contradiction(_), .. } => {
+                Failure::usage(format!("the earlier state cannot be used: {}", jecloud_server::chain(&error)))
+                    .hint("`jecloud state history` lists the others.")
+            }
+            _ => Failure::from(error),
+        };
+        failure.world("The state is as it was; what runs on the servers goes on.")
+    })?;
+    let Some((state, id)) = restored else {
+        return match id {
+            Some(id) => Err(no_such(id)),
+            None => Err(Failure::new(Code::Failed, "there is no earlier state that can be used")
+                .world("Nothing was changed; what runs on the servers goes on.")
+                .hint("`jecloud state history` lists what there is, and `jecloud state edit` opens an editor.")),
+        };
+    };
+    print(&format!("Restored {id} as generation {}.", state.generation));
+    let environments = state.environments.keys().map(|name| format!("`jecloud fwd -e {name}`")).collect::<Vec<_>>();
+    if !environments.is_empty() {
+        print(&format!(
+            "What changed since then is not recorded any more: look with `jecloud status`, then {}.",
+            environments.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+fn no_such(id: &str) -> Failure {
+    Failure::usage(format!("there is no earlier state {id}")).hint("`jecloud state history` lists them.")
+}
+
 fn past(session: &Session, id: &str) -> Result<String, Failure> {
-    session.state_file().past_text(id)?.ok_or_else(|| {
-        Failure::usage(format!("there is no earlier state {id}")).hint("`jecloud state history` lists them.")
-    })
+    session.state_file().past_text(id)?.ok_or_else(|| no_such(id))
 }
 
 fn history(session: &Session, json: bool) -> Result<(), Failure> {

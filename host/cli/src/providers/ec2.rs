@@ -144,6 +144,14 @@ impl Machines for Lazy {
         }
     }
 
+    fn find_all(&self, asked: &[(&Place, &ServerRecord)]) -> Vec<Found> {
+        match self.get() {
+            Ok(machines) => machines.find_all(asked),
+            // Each is told so.
+            Err(_) => asked.iter().map(|(place, record)| self.find(place, record)).collect(),
+        }
+    }
+
     fn remove(&self, place: &Place, record: &ServerRecord) -> Result<(), MachineError> {
         self.get()?.remove(place, record)
     }
@@ -213,10 +221,6 @@ impl Connect for Ssh {
 /// EC2 does not have them (yet).
 fn announced(running: &Running<'_>) -> Option<Vec<String>> {
     let console = (running.console)().ok().flatten()?;
-    let fingerprints: Vec<String> = console
-        .split_whitespace()
-        .filter(|word| word.starts_with("SHA256:"))
-        .map(|word| word.trim_end_matches([',', ')', '"']).to_owned())
-        .collect();
+    let fingerprints = jecloud_remote::fingerprints_on_console(&console);
     (!fingerprints.is_empty()).then_some(fingerprints)
 }

@@ -13,7 +13,9 @@ mod board;
 #[path = "../load/clients.rs"]
 mod clients;
 mod elsewhere;
+mod emergencies;
 mod groups;
+mod killed;
 mod several;
 mod systemd;
 mod under_load;

@@ -53,9 +53,9 @@ fn what_cannot_be_used_is_never_overwritten() {
     let newer = good.replace("\"min_writer\": 1", "\"min_writer\": 99");
     let other = good.replace("\"guestbook\"", "\"other\"");
     let cases = [
-        (&good[..good.len() / 2], "damaged", "jecloud state history"),
-        ("", "damaged", "jecloud state history"),
-        ("<html>", "damaged", "jecloud state history"),
+        (&good[..good.len() / 2], "damaged", "jecloud state restore"),
+        ("", "damaged", "jecloud state restore"),
+        ("<html>", "damaged", "jecloud state restore"),
         (&newer[..], "newer JeCloud", "newer one"),
         (&other[..], "the app other, not to guestbook", "another name"),
     ];
@@ -84,10 +84,38 @@ fn what_was_deleted_is_not_made_again_and_can_be_brought_back() {
         (past, text)
     });
     let generations: Vec<_> = past.iter().map(|past| past.generation).collect();
-    assert_eq!(generations, [Some(Generation(2)), Some(Generation(1))]);
+    // Fails where only what was replaced is kept: the last write would be lost.
+    assert_eq!(generations, [Some(Generation(3)), Some(Generation(2)), Some(Generation(1))]);
     let state = place.with(|file| file.edit(&text, None)).unwrap();
-    assert_eq!(place.value(), "2");
-    assert_eq!(state.generation, Generation(3));
+    assert_eq!(place.value(), "3");
+    assert_eq!(state.generation, Generation(4));
+}
+
+#[test]
+fn what_cannot_be_used_is_restored_and_nothing_else_without_being_named() {
+    let place = place();
+    let good = std::fs::read_to_string(&place.file).unwrap();
+    let restore = |id: Option<&str>| place.with(|file| file.restore(id));
+    assert!(matches!(restore(None), Err(StateError::InOrder { .. })));
+    assert_eq!(restore(Some("nonsense")).unwrap(), None);
+    // Fails where whatever cannot be read is replaced: somebody with a newer JeCloud has written it.
+    std::fs::write(&place.file, good.replace("\"min_writer\": 1", "\"min_writer\": 99")).unwrap();
+    let past = place.with(|file| file.history().unwrap());
+    for id in [None, Some(past[1].id.as_str())] {
+        assert!(matches!(restore(id), Err(StateError::Invalid { .. })));
+    }
+    for damaged in [&good[..good.len() / 2], ""] {
+        std::fs::write(&place.file, damaged).unwrap();
+        let (state, _) = restore(None).unwrap().unwrap();
+        assert_eq!(place.value(), "3");
+        // Fails where an old generation is used again.
+        assert!(state.generation > Generation(3), "{:?}", state.generation);
+    }
+    std::fs::remove_file(&place.file).unwrap();
+    restore(None).unwrap().unwrap();
+    assert_eq!(place.value(), "3");
+    restore(Some(&past.last().unwrap().id)).unwrap().unwrap();
+    assert_eq!(place.value(), "1");
 }
 
 #[test]

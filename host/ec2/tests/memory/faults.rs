@@ -116,6 +116,51 @@ fn throttled() {
     assert_eq!(life.ec2.get().calls, 6);
 }
 
+/// Servers are looked for by one question, however many there are, and what is wrong with one is said of that one: one
+/// that nobody made, one that somebody terminated, one whose tags were taken. Fails where each is asked for, and where
+/// one that is not among the app's instances is taken for one that is not there.
+#[test]
+fn one_question_for_all_servers() {
+    let mut life = Life::new(1, 4);
+    let machines = life.machines();
+    assert_eq!(life.settle(&machines), End::Settled);
+    let look = |life: &mut Life, faults: Faults| {
+        life.faults(faults);
+        let places: Vec<_> = (1..=4).map(|index| place(&format!("app-{index}"))).collect();
+        let records: Vec<_> = places.iter().map(|one| life.record(&one.server.to_string()).expect("it")).collect();
+        let seen = machines.find_all(&places.iter().zip(&records).collect::<Vec<_>>());
+        let seen: Vec<String> = seen
+            .into_iter()
+            .map(|found| match found {
+                Found::Present(_) => "present".to_owned(),
+                Found::Absent => "absent".to_owned(),
+                Found::Gone => "gone".to_owned(),
+                Found::Unknown(error) => error.to_line(),
+            })
+            .collect();
+        (seen, life.ec2.get().calls)
+    };
+    assert_eq!(look(&mut life, Faults::default()), (vec!["present".to_owned(); 4], 1));
+
+    let ids = life.ec2.living();
+    life.ec2.end(&ids[1]);
+    life.ec2.clock.pause(Duration::from_secs(60));
+    life.ec2.get().instances[2].tags.clear();
+    let (seen, calls) = look(&mut life, Faults::default());
+    assert_eq!((seen.iter().filter(|one| *one == "present").count(), calls), (2, 2), "{seen:?}");
+    assert_eq!(seen.iter().filter(|one| *one == "gone").count(), 1, "{seen:?}");
+    assert_eq!(seen.iter().filter(|one| one.contains("the tags of")).count(), 1, "{seen:?}");
+
+    // Nobody answers: each is unknown, and one is asked as often as for one.
+    let (seen, calls) = look(&mut life, Faults { throttled: u32::MAX, ..Faults::default() });
+    assert_eq!(calls, 6);
+    assert_eq!(
+        seen[0],
+        "cannot reach server app-1: find the servers of guestbook did not come to an end: EC2 answered 503 \
+         RequestLimitExceeded: Request limit exceeded."
+    );
+}
+
 /// Fails when one look that shows nothing is enough, and when the time between two looks is shorter.
 #[test]
 fn not_seen_for_five_minutes() {

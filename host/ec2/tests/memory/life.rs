@@ -9,7 +9,8 @@ use std::time::Duration;
 use jecloud_cloud::{Details, Found, Interactive, Machine, MachineError, Machines, ObjectStore, Output, World};
 use jecloud_ec2::{CleanedUp, Connect, Ec2Machines, Ec2Settings, Running};
 use jecloud_model::cloud::{
-    Change, CloudState, CloudStep, Operation, Place, Scaled, SeenCloud, SeenServer, ServerRecord, apply, plan,
+    Change, CloudState, CloudStep, Operation, Place, Scaled, SeenCloud, SeenServer, ServerName, ServerRecord, apply,
+    plan,
 };
 use jecloud_model::ids::EnvironmentName;
 
@@ -139,9 +140,11 @@ impl Life {
         let mut seen = SeenCloud::default();
         for (name, environment) in &self.state.environments {
             let servers = seen.servers.entry(name.clone()).or_default();
-            for (server, record) in &environment.servers {
-                let place = Place { environment: name.clone(), server: server.clone() };
-                let found = match machines.find(&place, record) {
+            let place = |server: &ServerName| Place { environment: name.clone(), server: server.clone() };
+            let places: Vec<Place> = environment.servers.keys().map(place).collect();
+            let asked: Vec<_> = places.iter().zip(environment.servers.values()).collect();
+            for (place, found) in places.iter().zip(machines.find_all(&asked)) {
+                let found = match found {
                     Found::Present(_) => SeenServer::Present(Box::default()),
                     Found::Absent => SeenServer::Absent,
                     Found::Gone => SeenServer::Gone,
@@ -150,7 +153,7 @@ impl Life {
                         SeenServer::Unknown
                     }
                 };
-                servers.insert(server.clone(), found);
+                servers.insert(place.server.clone(), found);
             }
         }
         seen

@@ -8,6 +8,7 @@
 
 mod commands;
 mod connecting;
+mod console;
 mod keys;
 mod lasting;
 mod machine;

@@ -21,7 +21,7 @@ const MARKER: &str = "jecloud-pins.txt";
 /// # Errors
 ///
 /// When it cannot be installed although there is Python.
-pub(super) fn install(root: &Path) -> Result<Option<String>> {
+pub(crate) fn install(root: &Path) -> Result<Option<String>> {
     let place = root.join(PLACE);
     let marker = place.join(MARKER);
     if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == PINS) {

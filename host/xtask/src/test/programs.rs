@@ -39,6 +39,6 @@ const NEEDED: [Program; 18] = [
 /// # Errors
 ///
 /// As [`crate::programs::install`].
-pub(super) fn install() -> Result<Option<String>> {
+pub(crate) fn install() -> Result<Option<String>> {
     install_programs(&NEEDED)
 }
