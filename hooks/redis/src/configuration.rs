@@ -8,6 +8,8 @@ use crate::settings::Settings;
 /// What one Redis is configured with.
 pub(crate) struct Configuration<'a> {
     pub(crate) settings: &'a Settings,
+    /// The address by which other servers reach it; none where none does.
+    pub(crate) host: Option<&'a str>,
 }
 
 impl Configuration<'_> {
@@ -21,8 +23,10 @@ impl Configuration<'_> {
 
     /// A template.
     pub(crate) fn text(&self) -> String {
+        // The minus sign: an address that this machine does not have itself does not keep Redis from starting.
+        let others = self.host.map(|host| format!(" -{host}")).unwrap_or_default();
         let mut lines = vec![
-            "bind 127.0.0.1".to_owned(),
+            format!("bind 127.0.0.1{others}"),
             "port {port:redis}".to_owned(),
             format!("requirepass {{secret:{PASSWORD}}}"),
             "dir {data}".to_owned(),

@@ -1,7 +1,7 @@
 //! The Redis service hook: one Redis for an app and environment, behind a password that nobody has to know.
 //!
-//! It listens on the server's own loopback interface, keeps what is written in an append-only file, and tells the app
-//! where it is in `REDIS_URL`.
+//! It listens on the server's own loopback interface, and where what runs on other servers needs it, on the address by
+//! which they reach it. It keeps what is written in an append-only file, and tells the app where it is in `REDIS_URL`.
 
 pub mod configuration;
 pub mod settings;
@@ -28,6 +28,9 @@ const CLIENT: &str = "redis-cli";
 /// The secret that its clients need. The host makes it.
 const PASSWORD: &str = "redis-password";
 
+/// Where it is reached by what runs on the same server.
+const LOOPBACK: &str = "127.0.0.1";
+
 /// Under which name the last plan said which Redis wrote the data.
 const WROTE: &str = "version";
 
@@ -41,6 +44,8 @@ impl ServiceHook for RedisHook {
     fn describe() -> Description {
         Description::new("redis", env!("CARGO_PKG_VERSION"), "Redis: a database in memory that survives restarts")
             .settings_schema(settings::SCHEMA)
+            .gives("REDIS_URL")
+            .fact("host")
             .fact("can-install")
             .fact("program:redis-server")
             .fact("candidate:redis-server")
@@ -61,7 +66,8 @@ impl ServiceHook for RedisHook {
         if let Some(wrote) = context.remembered(WROTE).and_then(Version::parse) {
             check_data(&wrote, &release.version, &settings, context.service())?;
         }
-        let configuration = Configuration { settings: &settings };
+        let host = context.fact("host").filter(|host| *host != LOOPBACK);
+        let configuration = Configuration { settings: &settings, host };
         let (path, content) = (configuration.path(), configuration.text());
         let process = Process::new("redis")
             .argv([SERVER, &path])
@@ -75,7 +81,7 @@ impl ServiceHook for RedisHook {
         Ok(Plan::new()
             .file(path, content, 0o600)
             .process(process)
-            .value("REDIS_URL", format!("redis://:{{secret:{PASSWORD}}}@127.0.0.1:{{port:redis}}/0"))
+            .value("REDIS_URL", format!("redis://:{{secret:{PASSWORD}}}@{{host}}:{{port:redis}}/0"))
             .remember(WROTE, release.version.to_string()))
     }
 }

@@ -74,6 +74,12 @@ fn it_listens_where_nobody_else_does_and_its_password_is_in_no_argument() {
     for line in ["bind 127.0.0.1", "port {port:redis}", "requirepass {secret:redis-password}", "appendfsync everysec"] {
         assert!(file.content.lines().any(|found| found == line), "{line} in {}", file.content);
     }
+    // Where other servers need it, it listens for them too, and is started anew when it has another address.
+    let for_others = |host: &str| testing::prepare_deploy::<RedisHook>(&with_redis().fact("host", host).build());
+    let [here, there] = ["127.0.0.1", "10.0.0.7"].map(|host| for_others(host).expect("a plan").files[0].clone());
+    assert_eq!(here, *file);
+    assert!(there.content.lines().any(|line| line == "bind 127.0.0.1 -10.0.0.7"), "{}", there.content);
+    assert_ne!(there.path, file.path);
     let [process] = &plan.processes[..] else { panic!() };
     assert_eq!(process.argv, ["redis-server", &file.path]);
     assert!(!process.beside);
@@ -81,7 +87,7 @@ fn it_listens_where_nobody_else_does_and_its_password_is_in_no_argument() {
         process.health,
         Health::Command(["redis-cli", "-e", "-p", "{port:redis}", "ping"].map(str::to_owned).into())
     );
-    assert_eq!(plan.values["REDIS_URL"], "redis://:{secret:redis-password}@127.0.0.1:{port:redis}/0");
+    assert_eq!(plan.values["REDIS_URL"], "redis://:{secret:redis-password}@{host}:{port:redis}/0");
     assert_eq!(plan.remember["version"], "7.0.15");
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
+use jecloud_model::cloud::Basis;
 use jecloud_model::cloud::ServerName;
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, VersionId};
 
@@ -111,7 +112,7 @@ pub(crate) enum Command {
     },
     /// Want so many servers of a group, or so many of a process: app=3, web=4
     Scale {
-        /// NAME=COUNT, where NAME is a group of servers or a process
+        /// NAME=COUNT, where NAME is a group of servers or a process; where it is both, servers.NAME or processes.NAME
         #[arg(required = true, value_name = "NAME=COUNT")]
         wishes: Vec<String>,
         /// Print what came of it as JSON
@@ -179,6 +180,9 @@ pub(crate) enum Command {
         /// The server's directory
         #[arg(long, global = true, value_name = "DIR")]
         root: Option<PathBuf>,
+        /// The state on which this is based; an older one is refused
+        #[arg(long, global = true, value_name = "CLOUD:GENERATION")]
+        basis: Option<Basis>,
         #[command(subcommand)]
         action: ServerAction,
     },
@@ -195,6 +199,9 @@ pub(crate) enum Command {
         /// The server's directory
         #[arg(long)]
         root: PathBuf,
+        /// Take the place of the front that runs
+        #[arg(long)]
+        replace: bool,
     },
     /// Compiles a component from standard input to standard output, within limits
     #[command(hide = true)]

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jecloud_disk::source::SourceTree;
-use jecloud_model::config::EnvironmentConfig;
+use jecloud_model::config::{EnvironmentConfig, Provider};
 use jecloud_model::format::Format;
+use jecloud_model::hook::OptionValue;
 use jecloud_model::ids::{AppName, EnvironmentName, ProcessName, ReleaseNumber, VersionId};
 use jecloud_model::release::{ProcessWish, Release, ReleaseService};
 use jecloud_model::secrets::Secrets;
@@ -53,10 +54,20 @@ pub(crate) fn compose(
 ) -> Result<Composed, Failure> {
     let wished: EnvironmentConfig = project.environment(environment);
     let resolved = hooks::resolve(sandbox, components, &project.config, environment, &wished, &project.lock, tree)?;
+    // On this machine all groups are this machine.
+    let several = wished.servers.len() > 1 && wished.cloud.provider != Provider::Local;
     let services = resolved
         .iter()
         .map(|resolved| {
+            let wish = wished.services.get(&resolved.service);
+            let options = &resolved.description.options;
             let service = ReleaseService {
+                on: several.then(|| wished.group(wish.and_then(|wish| wish.on.as_ref())).clone()),
+                gives: match options.get("gives") {
+                    Some(OptionValue::Texts(names)) => names.clone(),
+                    _ => Vec::new(),
+                },
+                peers: resolved.description.facts.iter().any(|fact| fact == "hosts"),
                 hook: resolved.digest.clone(),
                 settings: resolved.settings.clone(),
                 powers: resolved.granted.clone(),
@@ -68,7 +79,11 @@ pub(crate) fn compose(
     let mut processes: BTreeMap<ProcessName, ProcessWish> = wished
         .processes
         .iter()
-        .map(|(name, process)| (name.clone(), ProcessWish { count: process.count, health: process.health.clone() }))
+        .map(|(name, process)| {
+            let (count, health, limits) = (process.count, process.health.clone(), process.limits);
+            let on = process.on.clone().filter(|_| several);
+            (name.clone(), ProcessWish { count, health, limits, on })
+        })
         .collect();
     for (name, count) in circumstances.scaled {
         processes.entry(name.clone()).or_default().count = Some(*count);
@@ -90,7 +105,15 @@ pub(crate) fn compose(
         created: circumstances.now,
         created_by: person(),
         repeats: None,
+        refreshes: None,
     };
+    if let Some((one, other)) = release.wait_for_each_other() {
+        return Err(Failure::usage(format!(
+            "services on {one} need variables of services on {other}, and the other way round, so that none can be first"
+        ))
+        .world("Nothing was recorded.")
+        .hint("Give the services that others need a group of their own: `on = \"db\"`."));
+    }
     let (used, missing_secrets) = circumstances.secrets.used_by(&release);
     release.secrets = used;
     Ok(Composed { release, hooks: resolved, missing_secrets })
@@ -100,6 +123,7 @@ pub(crate) fn compose(
 pub(crate) fn anew(release: &Release) -> Release {
     Release {
         repeats: None,
+        refreshes: None,
         created: Timestamp::from_system(std::time::SystemTime::now()),
         created_by: person(),
         ..release.clone()

@@ -127,12 +127,13 @@ impl Failure {
 impl From<jecloud_server::ServerError> for Failure {
     fn from(error: jecloud_server::ServerError) -> Self {
         let text = jecloud_server::chain(&error);
+        let code = if error.is_outdated() { Code::LostRace } else { Code::Failed };
         if let jecloud_server::ServerError::Disk(error) = error {
             return error.into();
         }
         match error.into_failure() {
             Ok(failure) => Self::new(Code::Failed, failure.reason).details(failure.details).hint(failure.hint),
-            Err(_) => Self::new(Code::Failed, text),
+            Err(error) => Self::new(code, text).hint(error.hint()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jecloud_cloud::{End, Options, Progress as Went, Report, Reporter, Sources, roll_forward};
+use jecloud_cloud::{End, Options, Progress as Went, Report, Reporter, RolledForward, Sources, roll_forward};
 use jecloud_model::app::DeploymentState;
 use jecloud_model::cloud::Place;
 use jecloud_model::config::Provider;
@@ -27,11 +27,19 @@ pub(crate) struct Watcher<'a> {
     is_local: bool,
     /// Notes that were shown: several servers have the same to say.
     noted: BTreeSet<String>,
+    /// What servers did that were told to look for something to do: sentences.
+    pub(crate) woken: Vec<String>,
 }
 
 impl<'a> Watcher<'a> {
     pub(crate) fn new(session: &Session, progress: &'a mut Progress, release: ReleaseNumber) -> Self {
-        Self { progress, release, is_local: session.provider == Provider::Local, noted: BTreeSet::new() }
+        Self {
+            progress,
+            release,
+            is_local: session.provider == Provider::Local,
+            noted: BTreeSet::new(),
+            woken: Vec::new(),
+        }
     }
 
     /// A line about a server.
@@ -41,6 +49,16 @@ impl<'a> Watcher<'a> {
 
     fn server(&self, place: &Place) -> String {
         if self.is_local { "this machine".to_owned() } else { format!("server {}", place.server) }
+    }
+
+    fn woken(&mut self, place: &Place, rolled: &RolledForward) {
+        let name = self.server(place);
+        if rolled.renewed {
+            self.woken.push(format!("What runs of JeCloud on {name} was replaced by this version."));
+        }
+        if !rolled.started.is_empty() {
+            self.woken.push(format!("On {name}, started what did not run: {}.", rolled.started.join(", ")));
+        }
     }
 
     fn event(&mut self, place: &Place, event: Event) {
@@ -78,6 +96,7 @@ impl Reporter for Watcher<'_> {
                 interrupt::enter(Phase::Following);
                 self.event(&place, event);
             }
+            Went::Woken { place, rolled } => self.woken(&place, &rolled),
             Went::Creating(place) => self.progress.begin(&format!("setting up {}", self.server(&place))),
             Went::Created(place) => self.progress.done(&format!("set up {}", self.server(&place))),
             Went::Removed(place) if !self.is_local => self.progress.done(&format!("removed {}", self.server(&place))),
@@ -101,6 +120,7 @@ fn in_progress(state: DeploymentState) -> &'static str {
         DeploymentState::ExtractingSources => "extracting sources",
         DeploymentState::InstallingPackages => "installing packages",
         DeploymentState::Preparing => "preparing",
+        DeploymentState::StartingServices => "starting services",
         DeploymentState::Starting => "starting processes",
         DeploymentState::Ready => "waiting for the other servers",
         DeploymentState::Switching => "switching",
@@ -118,7 +138,8 @@ fn done(state: DeploymentState, detail: &str) -> String {
         DeploymentState::ExtractingSources => with("extracted sources"),
         DeploymentState::InstallingPackages => with("packages"),
         DeploymentState::Preparing => with("prepared"),
-        DeploymentState::Starting => with("started"),
+        DeploymentState::StartingServices if detail.is_empty() => String::new(),
+        DeploymentState::StartingServices | DeploymentState::Starting => with("started"),
         DeploymentState::Switching => with("switched"),
         DeploymentState::Ready | DeploymentState::Deployed => String::new(),
     }

@@ -91,9 +91,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Hook { action } => commands::hook::run(global, action)?,
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Version { json } => commands::version::run(json),
-        Command::UpdateServer { root, action } => return commands::server::run(root, action),
+        Command::UpdateServer { root, basis, action } => return commands::server::run(root, basis.as_ref(), action),
         Command::Supervisor { root } => commands::server::supervisor(root)?,
-        Command::Front { root } => commands::server::front(root)?,
+        Command::Front { root, replace } => commands::server::front(root, replace)?,
         Command::CompileHook => commands::server::compile_hook()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -202,6 +202,11 @@ impl From<jecloud_cloud::RollForwardError> for Failure {
             jecloud_cloud::RollForwardError::Store(error) => {
                 Failure::from_store("the app's store cannot be used", &error)
             }
+            error @ jecloud_cloud::RollForwardError::Outdated { .. } => {
+                Failure::new(Code::LostRace, format!("it could not be rolled forward: {error}"))
+                    .world("What serves there serves on. What was wished for is recorded.")
+                    .hint(error.hint())
+            }
         }
     }
 }

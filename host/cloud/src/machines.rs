@@ -98,6 +98,19 @@ pub trait Machine: Send + Sync {
     /// The name or address by which requests reach it; none where names below `localhost` do.
     fn host(&self) -> Option<String>;
 
+    /// The address by which other servers of the app reach it: inside of their network, where they share one.
+    fn peer_address(&self) -> Option<String> {
+        self.host()
+    }
+
+    /// Has the server have this JeCloud, if it has an older one, before it is told anything: what runs there gives its
+    /// place to it without a dropped connection. Costs little when it is there already.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Outdated`] where the server has a newer one.
+    fn renew(&self) -> Result<(), MachineError>;
+
     /// Runs something that has standard input, output and error of this process, and waits for its end. Returns its
     /// exit status as a shell would have it.
     ///
@@ -172,6 +185,15 @@ pub enum MachineError {
         /// What the person can do, in its words; may be empty.
         hint: String,
     },
+    /// It was asked, and somebody else has gone on: what it was asked for is based on an older state than it knows, or
+    /// comes from an older JeCloud than runs there. Nothing was changed.
+    #[error("{error}")]
+    Outdated {
+        /// Its words.
+        error: String,
+        /// What the person can do.
+        hint: String,
+    },
     /// It answers something else than this protocol.
     #[error("server {server} gave an answer to {command} that makes no sense: {answer}")]
     Garbled {
@@ -204,7 +226,7 @@ impl MachineError {
     /// What the person can do; empty where the message says it all.
     pub fn hint(&self) -> &str {
         match self {
-            Self::Refused { hint, .. } => hint,
+            Self::Refused { hint, .. } | Self::Outdated { hint, .. } => hint,
             _ => "",
         }
     }

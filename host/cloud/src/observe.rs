@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jecloud_model::app::Outcome;
-use jecloud_model::cloud::{CloudState, EnvironmentState, Objects, Place, SeenEnvironment, SeenServer, ServerRecord};
-use jecloud_model::ids::{AppName, EnvironmentName};
+use jecloud_model::cloud::{
+    BasisRefused, CloudState, EnvironmentState, Objects, Place, SeenEnvironment, SeenServer, ServerName, ServerRecord,
+};
+use jecloud_model::ids::EnvironmentName;
 use jecloud_model::time::Timestamp;
 
 use crate::keys::{HOOKS, VERSIONS, hook_of, version_of};
@@ -20,6 +22,8 @@ pub(crate) struct Sighting {
     pub(crate) machines: BTreeMap<Place, Arc<dyn Machine>>,
     /// Why of some nothing could be seen, and what the person can do.
     pub(crate) unreachable: BTreeMap<Place, String>,
+    /// One that belongs to another cloud: what is on it says nothing about this one.
+    pub(crate) stranger: Option<(ServerName, BasisRefused)>,
 }
 
 /// Asks all servers of the environments that are meant, many at a time.
@@ -35,7 +39,7 @@ pub(crate) fn servers(machines: &dyn Machines, state: &CloudState, only: Option<
     }
     let places: Vec<(&Place, &ServerRecord)> = asked.iter().map(|(place, record, _)| (place, *record)).collect();
     let found: Vec<_> = asked.iter().zip(machines.find_all(&places)).collect();
-    let looks = at_once(&found, |((place, _, environment), found)| server(found, &state.app, place, environment));
+    let looks = at_once(&found, |((place, _, environment), found)| server(found, state, place, environment));
     for ((place, ..), look) in asked.iter().zip(looks) {
         let look = look.unwrap_or_else(|| Look::unknown("a bug"));
         if let Some(servers) = sighting.servers.get_mut(&place.environment) {
@@ -43,6 +47,9 @@ pub(crate) fn servers(machines: &dyn Machines, state: &CloudState, only: Option<
         }
         if let Some(machine) = look.machine {
             sighting.machines.insert(place.clone(), machine);
+        }
+        if let Some(refused) = look.stranger {
+            sighting.stranger.get_or_insert((place.server.clone(), refused));
         }
         if let Some(why) = look.why {
             sighting.unreachable.insert(place.clone(), why);
@@ -55,23 +62,24 @@ struct Look {
     seen: SeenServer,
     machine: Option<Arc<dyn Machine>>,
     why: Option<String>,
+    stranger: Option<BasisRefused>,
 }
 
 impl Look {
     fn unknown(why: impl Into<String>) -> Self {
-        Self { seen: SeenServer::Unknown, machine: None, why: Some(why.into()) }
+        Self { seen: SeenServer::Unknown, machine: None, why: Some(why.into()), stranger: None }
     }
 }
 
-fn server(found: &Found, app: &AppName, place: &Place, environment: &EnvironmentState) -> Look {
+fn server(found: &Found, state: &CloudState, place: &Place, environment: &EnvironmentState) -> Look {
+    let look = |seen, machine| Look { seen, machine, why: None, stranger: None };
     match found {
-        Found::Absent => Look { seen: SeenServer::Absent, machine: None, why: None },
-        Found::Gone => Look { seen: SeenServer::Gone, machine: None, why: None },
+        Found::Absent => look(SeenServer::Absent, None),
+        Found::Gone => look(SeenServer::Gone, None),
         Found::Unknown(error) => Look::unknown(error.to_advice()),
-        Found::Present(machine) => match ask(&**machine, app, place, environment) {
-            Ok(seen) => {
-                Look { seen: SeenServer::Present(Box::new(seen)), machine: Some(Arc::clone(machine)), why: None }
-            }
+        Found::Present(machine) => match ask(&**machine, state, place, environment) {
+            Ok(Ok(seen)) => look(SeenServer::Present(Box::new(seen)), Some(Arc::clone(machine))),
+            Ok(Err(refused)) => Look { stranger: Some(refused.clone()), ..Look::unknown(refused.to_string()) },
             Err(error) => Look { machine: Some(Arc::clone(machine)), ..Look::unknown(error.to_advice()) },
         },
     }
@@ -79,16 +87,24 @@ fn server(found: &Found, app: &AppName, place: &Place, environment: &Environment
 
 fn ask(
     machine: &dyn Machine,
-    app: &AppName,
+    state: &CloudState,
     place: &Place,
     environment: &EnvironmentState,
-) -> Result<SeenEnvironment, MachineError> {
-    let name = place.server.to_string();
+) -> Result<Result<SeenEnvironment, BasisRefused>, MachineError> {
+    let (app, name) = (&state.app, place.server.to_string());
     let server = Server::new(machine, &name);
     let status = server.status(app, &place.environment)?;
-    let mut seen = SeenEnvironment { exists: status.is_some(), ..SeenEnvironment::default() };
-    seen.document = status.and_then(|status| status.document);
-    let Some(wanted) = environment.wanted_release().filter(|_| !environment.destroying) else { return Ok(seen) };
+    if let Some(known) = status.as_ref().and_then(|status| status.basis.clone())
+        && known.cloud != state.cloud_id
+    {
+        return Ok(Err(BasisRefused::OtherCloud { app: app.clone(), asked: state.cloud_id.clone(), known }));
+    }
+    let mut seen =
+        SeenEnvironment { exists: status.is_some(), address: machine.peer_address(), ..SeenEnvironment::default() };
+    if let Some(status) = status {
+        (seen.document, seen.told) = (status.document, status.told);
+    }
+    let Some(wanted) = environment.wanted_release().filter(|_| !environment.destroying) else { return Ok(Ok(seen)) };
     let told = seen.document.as_ref().map_or(Outcome::Unknown, |document| document.outcome(wanted.release.number));
     if told == Outcome::Unknown {
         let needed = Wants {
@@ -99,7 +115,7 @@ fn ask(
         seen.lacks_versions = lacks.versions;
         seen.lacks_hooks = lacks.hooks;
     }
-    Ok(seen)
+    Ok(Ok(seen))
 }
 
 /// Everything in the store, by the time of its arrival.

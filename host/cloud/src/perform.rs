@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex};
 
 use jecloud_disk::fault;
 use jecloud_model::app::DeploymentState;
-use jecloud_model::cloud::{CloudState, CloudStep, Objects, Place, ServerRecord};
+use jecloud_model::cloud::{Basis, CloudState, CloudStep, Objects, Place, ServerRecord, Until};
 use jecloud_model::events::What;
 use jecloud_model::ids::{AppName, Digest, ReleaseNumber, VersionId};
 use jecloud_model::release::Release;
 use jecloud_model::secrets::SecretValue;
+use jecloud_model::topology::Order;
 
 use crate::keys;
 use crate::machines::{Details, Machine, MachineError, Machines};
@@ -70,6 +71,8 @@ pub(crate) struct Workplace<'a> {
     pub(crate) machines: &'a dyn Machines,
     pub(crate) world: &'a dyn World,
     pub(crate) state: &'a CloudState,
+    /// From which state the steps follow. It may be older than `state`.
+    pub(crate) basis: &'a Basis,
     pub(crate) place: &'a Place,
     pub(crate) machine: Option<&'a dyn Machine>,
     pub(crate) followed: &'a Followed,
@@ -117,7 +120,11 @@ impl Workplace<'_> {
             self.say(Progress::Removed(place.clone()));
             return Ok(Performed::Removed(record.details.clone()));
         }
-        let server = Server::new(self.machine.ok_or_else(|| lost(&name))?, &name);
+        let machine = self.machine.ok_or_else(|| lost(&name))?;
+        if !matches!(step, CloudStep::AwaitServer { .. }) {
+            machine.renew()?;
+        }
+        let server = Server::new(machine, &name).based_on(self.basis);
         match step {
             CloudStep::PutHook(_, digest) => {
                 let object = ObjectName::Hook(digest.clone());
@@ -131,17 +138,17 @@ impl Workplace<'_> {
                 server.put_archive(self.app(), environment, version, &file)?;
                 self.say(Progress::Put { place: self.place.clone(), object });
             }
-            CloudStep::HandRelease(_, number) => {
-                let release = self.release(*number).ok_or_else(|| lost(&name))?;
+            CloudStep::HandRelease(_, number, topology) => {
+                let release = self.release(*number).ok_or_else(|| lost(&name))?.clone();
                 if !release.secrets.is_empty() {
                     point("cloud.server.secrets", &name)?;
-                    server.put_secrets(self.app(), environment, &self.secrets(&name, release)?)?;
+                    server.put_secrets(self.app(), environment, &self.secrets(&name, &release)?)?;
                 }
                 point("cloud.server.hand", &name)?;
-                server.deploy(release)?;
+                server.deploy(&Order { release, topology: Some((**topology).clone()) })?;
                 self.say(Progress::Handed { place: self.place.clone(), release: *number });
             }
-            CloudStep::AwaitServer { release, until_ready, .. } => return self.wait(server, *release, *until_ready),
+            CloudStep::AwaitServer { release, until, .. } => return self.wait(server, *release, *until),
             CloudStep::CommitServer(_, release) => {
                 point("cloud.server.commit", &name)?;
                 server.commit(self.app(), environment, *release)?;
@@ -179,16 +186,23 @@ impl Workplace<'_> {
         machine.put_file(self.store, key, &mut progress)
     }
 
-    fn wait(&self, server: Server<'_>, number: ReleaseNumber, until_ready: bool) -> Result<Performed, MachineError> {
+    fn wait(&self, server: Server<'_>, number: ReleaseNumber, until: Until) -> Result<Performed, MachineError> {
         if let Some(release) = self.release(number).filter(|_| self.nudge) {
-            server.deploy(release)?;
+            // It knows: this is only so that somebody works on it.
+            server.deploy(&Order { release: release.clone(), topology: None })?;
         }
+        let far_enough = |state: DeploymentState| match until {
+            Until::Prepared => state.is_started(),
+            Until::Ready => state == DeploymentState::Ready,
+            Until::End => false,
+        };
+        let with_others = until != Until::End;
         let followed = self.followed.of(self.place, number);
         let (mut seen, mut ended) = (0, false);
         let mut on_event = |event: jecloud_model::events::Event| {
-            let ready = matches!(event.what, What::Entered { state: DeploymentState::Ready });
-            ended = event.what.is_end() || (until_ready && ready);
-            if until_ready && event.what.is_end() {
+            let enough = matches!(event.what, What::Entered { state } if far_enough(state));
+            ended = event.what.is_end() || enough;
+            if with_others && event.what.is_end() {
                 self.in_vain.store(true, Ordering::Relaxed);
             }
             seen += 1;
@@ -198,7 +212,7 @@ impl Workplace<'_> {
             }
             if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let cancel = || (self.cancel)() || (until_ready && self.in_vain.load(Ordering::Relaxed));
+        let cancel = || (self.cancel)() || (with_others && self.in_vain.load(Ordering::Relaxed));
         server.follow(self.app(), &self.place.environment, number, &mut on_event, &cancel)?;
         Ok(if ended { Performed::Done } else { Performed::Unfinished })
     }

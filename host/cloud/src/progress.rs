@@ -6,6 +6,7 @@ use jecloud_model::ids::{Digest, EnvironmentName, ReleaseNumber, VersionId};
 use jecloud_model::time::Timestamp;
 
 use crate::keys;
+use crate::protocol::RolledForward;
 
 /// Is told what goes on. Decides nothing.
 pub trait Reporter {
@@ -109,6 +110,13 @@ pub enum Progress {
     Forgotten(EnvironmentName),
     /// So many objects that nothing references were deleted from the store.
     Deleted(usize),
+    /// A server was told to do whatever it finds to do, and has done this.
+    Woken {
+        /// Where.
+        place: Place,
+        /// What it did.
+        rolled: RolledForward,
+    },
     /// Something went wrong at a server and is tried again later.
     Trouble {
         /// Where.

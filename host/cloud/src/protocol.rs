@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use jecloud_model::app::AppDocument;
+use jecloud_model::cloud::Basis;
 use jecloud_model::events::Event;
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
-use jecloud_model::release::Release;
 use jecloud_model::secrets::SecretValue;
+use jecloud_model::topology::{Order, Told};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -24,11 +25,15 @@ const TAKE_TIMEOUT: Duration = Duration::from_secs(900);
 /// How long a roll-forward may take that we wait for: as long as the longest build.
 const ROLL_FORWARD_TIMEOUT: Duration = Duration::from_secs(3600);
 
+/// The exit status of `update-server` where somebody else has gone on, as of every command that has lost a race.
+const OUTDATED: i32 = 3;
+
 /// A server, spoken to in its own words.
 #[derive(Clone, Copy)]
 pub struct Server<'a> {
     machine: &'a dyn Machine,
     name: &'a str,
+    basis: Option<&'a Basis>,
 }
 
 /// The answer to `status`.
@@ -49,6 +54,12 @@ pub struct EnvironmentStatus {
     /// `app.json`, if there is one.
     #[serde(default)]
     pub document: Option<AppDocument>,
+    /// What the server says of the releases that it runs or deploys.
+    #[serde(default)]
+    pub told: BTreeMap<ReleaseNumber, Told>,
+    /// From which state of which cloud the server was told something about the app the last time.
+    #[serde(default)]
+    pub basis: Option<Basis>,
 }
 
 /// The question and the answer of `want`: which of these does the server lack?
@@ -60,6 +71,16 @@ pub struct Wants {
     /// Hooks.
     #[serde(default)]
     pub hooks: BTreeSet<Digest>,
+}
+
+/// The answer to `rollforward`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct RolledForward {
+    /// Whether JeCloud's own processes were replaced by newer ones.
+    pub renewed: bool,
+    /// Processes that did not run and were started: `shop production web.1`.
+    pub started: Vec<String>,
 }
 
 /// Archives belong to an environment, so the question names it.
@@ -81,7 +102,13 @@ struct ErrorAnswer {
 impl<'a> Server<'a> {
     /// A server with its name for messages.
     pub fn new(machine: &'a dyn Machine, name: &'a str) -> Self {
-        Self { machine, name }
+        Self { machine, name, basis: None }
+    }
+
+    /// The same, told from this state: it does nothing for one that is older than what it knows.
+    #[must_use]
+    pub fn based_on(self, basis: &'a Basis) -> Self {
+        Self { basis: Some(basis), ..self }
     }
 
     /// What there is of one environment; none where there is nothing.
@@ -135,9 +162,9 @@ impl<'a> Server<'a> {
     }
 
     /// Tells the server to deploy a release, and sees to it that it works on that. Returns at once.
-    pub fn deploy(&self, release: &Release) -> Result<(), MachineError> {
-        let text = serde_json::to_vec(release).expect("a release is JSON");
-        self.tell(&["deploy", release.version.as_str()], Some(&text), ANSWER_TIMEOUT)
+    pub fn deploy(&self, order: &Order) -> Result<(), MachineError> {
+        let text = serde_json::to_vec(order).expect("an order is JSON");
+        self.tell(&["deploy", order.release.version.as_str()], Some(&text), ANSWER_TIMEOUT)
     }
 
     /// All servers are ready.
@@ -186,13 +213,18 @@ impl<'a> Server<'a> {
         self.tell(&["destroy", app.as_str(), environment.as_str()], None, TAKE_TIMEOUT)
     }
 
-    /// Has the server do whatever there is to do, and waits for it.
-    pub fn roll_forward(&self) -> Result<(), MachineError> {
-        self.tell(&["rollforward"], None, ROLL_FORWARD_TIMEOUT)
+    /// Has the server do whatever there is to do, and waits for it. Returns what that was.
+    pub fn roll_forward(&self) -> Result<RolledForward, MachineError> {
+        self.ask(&["rollforward"], None, ROLL_FORWARD_TIMEOUT)
     }
 
     fn tell(&self, args: &[&str], stdin: Option<&[u8]>, timeout: Duration) -> Result<(), MachineError> {
-        check(args[0], &self.machine.call(args, stdin, timeout)?).map_err(|error| self.named(error))
+        let basis = self.basis.map(Basis::to_string);
+        let args: Vec<&str> = match &basis {
+            Some(basis) => [args, &["--basis", basis]].concat(),
+            None => args.to_vec(),
+        };
+        check(args[0], &self.machine.call(&args, stdin, timeout)?).map_err(|error| self.named(error))
     }
 
     /// Runs `update-server ARGS` and reads its answer, which is JSON.
@@ -238,6 +270,7 @@ pub fn check(command: &str, output: &Output) -> Result<(), MachineError> {
     let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let answer = serde_json::from_slice::<ErrorAnswer>(&output.stdout).or_else(|_| serde_json::from_str(last));
     match answer {
+        Ok(ErrorAnswer { error, hint }) if output.status == OUTDATED => Err(MachineError::Outdated { error, hint }),
         Ok(ErrorAnswer { error, hint }) => Err(MachineError::Refused { error, hint }),
         Err(_) => {
             let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };

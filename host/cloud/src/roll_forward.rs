@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use jecloud_model::app::Failure;
 use jecloud_model::cloud::{
-    Change, CloudState, CloudStep, Objects, Place, ReleaseOutcome, SeenCloud, ServerRecord, back_off, plan,
+    Basis, Change, CloudState, CloudStep, Objects, Place, ReleaseOutcome, SeenCloud, ServerName, ServerRecord,
+    back_off, plan,
 };
-use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber};
+use jecloud_model::ids::{AppName, EnvironmentName, Generation, ReleaseNumber};
 use jecloud_model::time::Timestamp;
 
 use crate::machines::{AT_ONCE, Details, MachineError, Machines};
@@ -109,6 +110,16 @@ pub enum RollForwardError {
     /// The object store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A server knows a newer state than the one in the store, or belongs to another cloud, or has a newer JeCloud.
+    #[error("server {server} is not told anything: {error}")]
+    Outdated {
+        /// Which.
+        server: ServerName,
+        /// Why, in its words.
+        error: String,
+        /// What the person can do.
+        hint: String,
+    },
 }
 
 impl RollForwardError {
@@ -117,6 +128,7 @@ impl RollForwardError {
         match self {
             Self::State(error) => error.hint(),
             Self::Store(_) => String::new(),
+            Self::Outdated { hint, .. } => hint.clone(),
         }
     }
 }
@@ -141,6 +153,7 @@ pub fn roll_forward(
         troubles: BTreeMap::new(),
         idle_rounds: 0,
         last_progress: cloud.world.now(),
+        outdated: None,
     };
     loop {
         if let Some(report) = run.round()? {
@@ -163,6 +176,8 @@ struct Run<'a, 'r> {
     /// Rounds in a row in which nothing was achieved.
     idle_rounds: u32,
     last_progress: Timestamp,
+    /// A server that did not do what follows from the state of this generation, because that is not the newest one.
+    outdated: Option<(Generation, RollForwardError)>,
 }
 
 impl Run<'_, '_> {
@@ -176,6 +191,11 @@ impl Run<'_, '_> {
             return Err(StateError::Nothing { app: self.cloud.app.clone() }.into());
         };
         let state = known.state;
+        match self.outdated.take() {
+            // Looking again shows nothing newer: it is not that somebody was faster a moment ago.
+            Some((generation, error)) if generation >= state.generation => return Err(error),
+            _ => {}
+        }
         if let Some(end) = self.end_of_release(&state) {
             return Ok(Some(Report { state, end }));
         }
@@ -183,6 +203,10 @@ impl Run<'_, '_> {
             return Ok(Some(Report { state, end: End::Cancelled }));
         }
         let sighting = observe::servers(self.cloud.machines, &state, self.options.environment.as_ref());
+        if let Some((server, refused)) = sighting.stranger {
+            let (error, hint) = (refused.to_string(), refused.hint());
+            return Err(RollForwardError::Outdated { server, error, hint });
+        }
         if self.stored.is_none() {
             self.stored = observe::objects(self.cloud.store).ok();
         }
@@ -196,10 +220,9 @@ impl Run<'_, '_> {
             return Ok(Some(Report { state, end: End::LostRace { newer } }));
         }
         if steps.is_empty() {
-            if self.options.wake {
-                self.wake_servers(&sighting);
-            }
-            return Ok(Some(Report { state, end: End::Settled }));
+            let troubles = if self.options.wake { self.wake_servers(&sighting)? } else { BTreeMap::new() };
+            let end = if troubles.is_empty() { End::Settled } else { End::Unfinished { troubles } };
+            return Ok(Some(Report { state, end }));
         }
         self.troubles.retain(|place, _| sighting.machines.contains_key(place));
         self.troubles.extend(sighting.unreachable.clone());
@@ -281,6 +304,7 @@ impl Run<'_, '_> {
         sighting: &Sighting,
         steps: &[CloudStep],
     ) -> Result<(CloudState, bool), RollForwardError> {
+        let basis = Basis::of(&state);
         let mut progressed = false;
         let mut by_place: BTreeMap<Place, Vec<&CloudStep>> = BTreeMap::new();
         for step in steps {
@@ -305,7 +329,7 @@ impl Run<'_, '_> {
                 CloudStep::CreateServer(place)
                 | CloudStep::PutHook(place, _)
                 | CloudStep::PutArchive(place, _)
-                | CloudStep::HandRelease(place, _)
+                | CloudStep::HandRelease(place, ..)
                 | CloudStep::AwaitServer { place, .. }
                 | CloudStep::CommitServer(place, _)
                 | CloudStep::AbortOnServer(place, _)
@@ -315,9 +339,9 @@ impl Run<'_, '_> {
         }
         let by_place: Vec<(Place, Vec<&CloudStep>)> = by_place.into_iter().collect();
         for group in by_place.chunks(AT_ONCE) {
-            let results = self.work(&state, sighting, group);
+            let results = self.work(&state, &basis, sighting, group);
             for (place, result) in results {
-                progressed |= self.record_result(&mut state, place, result)?;
+                progressed |= self.record_result(&mut state, &basis, place, result)?;
             }
         }
         Ok((state, progressed))
@@ -327,6 +351,7 @@ impl Run<'_, '_> {
     fn work(
         &mut self,
         state: &CloudState,
+        basis: &Basis,
         sighting: &Sighting,
         group: &[(Place, Vec<&CloudStep>)],
     ) -> Vec<(Place, Worked)> {
@@ -347,6 +372,7 @@ impl Run<'_, '_> {
                         machines: cloud.machines,
                         world: cloud.world,
                         state,
+                        basis,
                         place,
                         machine: sighting.machines.get(place).map(|machine| &**machine),
                         followed,
@@ -380,6 +406,7 @@ impl Run<'_, '_> {
     fn record_result(
         &mut self,
         state: &mut CloudState,
+        basis: &Basis,
         place: Place,
         worked: Worked,
     ) -> Result<bool, RollForwardError> {
@@ -403,6 +430,12 @@ impl Run<'_, '_> {
         }
         if worked.unfinished {
             self.nudged.insert(place.clone(), true);
+        }
+        if let Some(MachineError::Outdated { error, hint }) = worked.error {
+            // Not the server's failure. What is recorded of it meanwhile decides what comes next.
+            self.troubles.insert(place.clone(), error.clone());
+            self.outdated = Some((basis.generation, RollForwardError::Outdated { server: place.server, error, hint }));
+            return Ok(true);
         }
         if let Some(error) = worked.error {
             let reason = error.to_line();
@@ -491,15 +524,24 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Has all servers do whatever they find to do.
-    fn wake_servers(&mut self, sighting: &Sighting) {
+    /// Has all servers do whatever they find to do. What they could not, by place.
+    fn wake_servers(&mut self, sighting: &Sighting) -> Result<BTreeMap<Place, String>, RollForwardError> {
+        let mut troubles = sighting.unreachable.clone();
         for (place, machine) in &sighting.machines {
             let name = place.server.to_string();
-            if let Err(error) = Server::new(&**machine, &name).roll_forward() {
-                let (reason, hint) = (error.to_line(), error.hint().to_owned());
-                self.reporter.report(Progress::Trouble { place: place.clone(), reason, hint });
+            match machine.renew().and_then(|()| Server::new(&**machine, &name).roll_forward()) {
+                Ok(rolled) => self.reporter.report(Progress::Woken { place: place.clone(), rolled }),
+                Err(MachineError::Outdated { error, hint }) => {
+                    return Err(RollForwardError::Outdated { server: place.server.clone(), error, hint });
+                }
+                Err(error) => {
+                    let (reason, hint) = (error.to_line(), error.hint().to_owned());
+                    troubles.insert(place.clone(), reason.clone());
+                    self.reporter.report(Progress::Trouble { place: place.clone(), reason, hint });
+                }
             }
         }
+        Ok(troubles)
     }
 }
 

@@ -172,7 +172,9 @@ fn fill_and_name(
     let dir = held.try_clone().map_err(at("unpack into", unfinished))?;
     let dir = cap_std::fs::Dir::from_std_file(dir);
     fill(&dir)?;
-    rustix::fs::fchmod(held, rustix::fs::Mode::from_raw_mode(0o755)).map_err(at("set the mode of", unfinished))?;
+    // What has an owner is nobody else's business.
+    let mode = rustix::fs::Mode::from_raw_mode(if owner.is_some() { 0o750 } else { 0o755 });
+    rustix::fs::fchmod(held, mode).map_err(at("set the mode of", unfinished))?;
     tree::chown_open(held, owner).map_err(at("change the owner of", unfinished))?;
     fault::point("unpack.sync").map_err(at("sync", unfinished))?;
     tree::sync_open(held, unfinished)?;

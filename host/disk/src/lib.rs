@@ -16,6 +16,7 @@ pub mod link;
 pub mod lock;
 pub mod log;
 mod pack;
+pub mod program;
 mod rules;
 pub mod source;
 pub mod store;

@@ -154,6 +154,20 @@ pub fn chown(path: &Path, owner: Owner) -> Result<()> {
     fault::point("chown.done").map_err(at("change the owner of", path))
 }
 
+/// Gives one file or directory, that is not a link, to an owner, with this mode: not what is in it.
+///
+/// # Errors
+///
+/// [`DiskError::Io`].
+pub fn give(path: &Path, owner: Owner, mode: u32) -> Result<()> {
+    const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+    fault::point("give.begin").map_err(at("change the owner of", path))?;
+    let open = rustix::fs::open(path, FLAGS, rustix::fs::Mode::empty()).map_err(at("change the owner of", path))?;
+    chown_open(&open, Some(owner)).map_err(at("change the owner of", path))?;
+    fault::point("give.mode").map_err(at("set the mode of", path))?;
+    rustix::fs::fchmod(&open, rustix::fs::Mode::from_raw_mode(mode)).map_err(at("set the mode of", path))
+}
+
 /// The names in a directory, sorted; none for a directory that does not exist.
 ///
 /// # Errors

@@ -7,6 +7,14 @@ use jecloud_model::cloud::Place;
 
 /// Reaches instances and sets them up. All calls block; several threads call at once.
 pub trait Connect: Send + Sync {
+    /// Whether an instance of this architecture, in EC2's words (`x86_64`, `arm64`), could be set up. Asked before one is
+    /// launched: nobody pays for what cannot be used.
+    ///
+    /// # Errors
+    ///
+    /// Where it could not.
+    fn fits(&self, architecture: &str) -> Result<(), MachineError>;
+
     /// Makes one attempt to reach the instance and to set it up to its end. Returns what is to be remembered of it, its
     /// host key for one; none where it cannot be reached yet: it may be booting.
     ///
@@ -33,6 +41,8 @@ pub struct Running<'a> {
     pub id: &'a str,
     /// Where it is reached: its public or its private address, as configured.
     pub address: &'a str,
+    /// Where the other servers of the app reach it: its address inside of the VPC.
+    pub private_address: Option<&'a str>,
     /// The user that may become root there.
     pub user: &'a str,
     /// What [`Connect::set_up`] returned; empty before.

@@ -7,6 +7,7 @@ use jecloud_model::cloud::Place;
 
 use crate::api::{Action, ImageInfo, Subnet};
 use crate::caller::{Attempt, Caller};
+use crate::connect::Connect;
 use crate::error::Ec2Error;
 use crate::launch::{Disk, LaunchRequest, Recorded, server_tags};
 use crate::settings::{Ec2Settings, Image};
@@ -21,6 +22,7 @@ const ARCHITECTURES: [(&str, &str); 2] = [("amd64", "x86_64"), ("arm64", "arm64"
 pub(crate) fn resolve(
     caller: &Caller,
     settings: &Ec2Settings,
+    connect: &dyn Connect,
     place: &Place,
     full: &Full,
 ) -> Result<Recorded, MachineError> {
@@ -30,6 +32,7 @@ pub(crate) fn resolve(
     let instance_type = settings.type_of(place).to_owned();
     let account = caller.ask(&resolver.attempt(Action::GetCallerIdentity), |api| api.account())?;
     let image = resolver.image(&instance_type)?;
+    connect.fits(&image.architecture)?;
     let (vpc, subnet) = resolver.network(place, &instance_type, full)?;
     // Only where nothing stands in the way of the launch any more something is made.
     let key_name = ensure_key(caller, settings, &server)?;

@@ -118,6 +118,7 @@ impl Ec2Machines {
             place,
             id: &instance.id,
             address,
+            private_address: instance.private_address.as_deref(),
             user: &recorded.user,
             connection: &recorded.connection,
             console: &console,
@@ -260,7 +261,7 @@ impl Ec2Machines {
 
 impl Machines for Ec2Machines {
     fn details(&self, place: &Place) -> Result<Details, MachineError> {
-        Ok(details::resolve(&self.caller, &self.settings, place, &self.memory.full())?.to_details())
+        Ok(details::resolve(&self.caller, &self.settings, &*self.connect, place, &self.memory.full())?.to_details())
     }
 
     fn create(&self, place: &Place, record: &ServerRecord) -> Result<Details, MachineError> {

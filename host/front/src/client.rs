@@ -13,6 +13,9 @@ pub use crate::control::{Reloaded, Serving};
 /// The longest answer: a status of ten thousand backends is well below.
 const LONGEST_ANSWER: u64 = 8 << 20;
 
+/// How long a front that was replaced may take to answer.
+const OTHERS: Duration = Duration::from_millis(500);
+
 /// Why there is no answer from the front.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -44,7 +47,7 @@ pub enum ClientError {
     },
 }
 
-/// Makes the front read all `routes.json` again.
+/// Makes the front read all route tables again.
 ///
 /// When this returns, every new request is answered by the new tables, and everything that an old table sent to a
 /// backend that the new ones do not name is in the counts of [`status`]. Look into the result for whether the
@@ -54,22 +57,38 @@ pub enum ClientError {
 ///
 /// [`ClientError`]; after `NotRunning` nothing is lost: the front reads the tables when it starts.
 pub fn reload(root: &ServerRoot, deadline: Instant) -> Result<Reloaded, ClientError> {
-    match ask(root, Command::Reload, deadline)? {
-        Answer::Reloaded(reloaded) => Ok(reloaded),
-        other => Err(unexpected(root, &other)),
-    }
+    let reloaded = match ask(root, Command::Reload, deadline)? {
+        Answer::Reloaded(reloaded) => reloaded,
+        other => return Err(unexpected(root, &other)),
+    };
+    // Those that finish what is in flight may still get a request on a connection that they have.
+    ask_others(root, Command::Reload);
+    Ok(reloaded)
 }
 
-/// Every backend that has a route or requests in flight, sorted by app, environment and instance.
+/// Every backend that has a route or requests in flight, sorted by app, environment and instance. What a front has in
+/// flight that was replaced and finishes its requests is counted, too.
 ///
 /// # Errors
 ///
 /// [`ClientError`].
 pub fn status(root: &ServerRoot, deadline: Instant) -> Result<Vec<BackendStatus>, ClientError> {
-    match ask(root, Command::Status, deadline)? {
-        Answer::Status(status) => Ok(status),
-        other => Err(unexpected(root, &other)),
+    let mut all = match ask(root, Command::Status, deadline)? {
+        Answer::Status(status) => status,
+        other => return Err(unexpected(root, &other)),
+    };
+    for answer in ask_others(root, Command::Status) {
+        let Answer::Status(status) = answer else { continue };
+        for other in status.into_iter().filter(|other| other.in_flight > 0) {
+            let key = |one: &BackendStatus| (one.app.clone(), one.environment.clone(), one.id.clone(), one.address);
+            match all.iter_mut().find(|one| key(one) == key(&other)) {
+                Some(one) => one.in_flight += other.in_flight,
+                None => all.push(BackendStatus { routed: false, ..other }),
+            }
+        }
     }
+    all.sort_by(|a, b| (&a.app, &a.environment, &a.id).cmp(&(&b.app, &b.environment, &b.id)));
+    Ok(all)
 }
 
 /// Makes the front finish the requests in flight and end, as SIGTERM does. Returns when it has begun to.
@@ -82,6 +101,29 @@ pub fn stop(root: &ServerRoot, deadline: Instant) -> Result<(), ClientError> {
         Answer::Stopping => Ok(()),
         other => Err(unexpected(root, &other)),
     }
+}
+
+/// Makes the front that accepts leave that to another one, which waits for its lock: it finishes what is in flight, for
+/// [`crate::Settings::retirement`] at the most. Returns when it has begun to.
+///
+/// # Errors
+///
+/// [`ClientError`].
+pub(crate) fn retire(root: &ServerRoot, deadline: Instant) -> Result<(), ClientError> {
+    match ask(root, Command::Retire, deadline)? {
+        Answer::Stopping => Ok(()),
+        // It is older than this command.
+        Answer::NotUnderstood(_) => stop(root, deadline),
+        other => Err(unexpected(root, &other)),
+    }
+}
+
+/// The answers of those that were replaced and finish their requests. They answer from memory, or have just ended.
+fn ask_others(root: &ServerRoot, command: Command) -> Vec<Answer> {
+    let Ok(directory) = SocketDirectory::open(&root.run()) else { return Vec::new() };
+    let streams = directory.others(&root.run()).into_iter();
+    let lines = streams.filter_map(|stream| exchange(&stream, command, Instant::now() + OTHERS).ok());
+    lines.filter_map(|line| serde_json::from_str(&line).ok()).collect()
 }
 
 fn ask(root: &ServerRoot, command: Command, deadline: Instant) -> Result<Answer, ClientError> {

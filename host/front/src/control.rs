@@ -2,12 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber};
 use jecloud_model::routes::BackendStatus;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Status,
     /// Finish the requests in flight, and end.
     Stop,
+    /// The same, for one that another front is about to replace: with more time, because nobody waits for its end.
+    Retire,
 }
 
 /// What it answers.
@@ -37,7 +39,7 @@ pub(crate) enum Answer {
     Reloaded(Reloaded),
     /// To `status`.
     Status(Vec<BackendStatus>),
-    /// To `stop`: it has begun to.
+    /// To `stop` and `retire`: it has begun to.
     Stopping,
     /// To what is not a command.
     NotUnderstood(String),
@@ -80,10 +82,52 @@ impl SocketDirectory {
         Ok(Self(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?))
     }
 
-    /// Usable while this exists.
+    /// The socket of the front that accepts. Usable while this exists.
     pub(crate) fn socket(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", self.0.as_raw_fd()))
+        self.at(SOCKET)
     }
+
+    fn at(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{name}", self.0.as_raw_fd()))
+    }
+
+    /// Leaves the name of the socket to the next front. Whoever asks for all fronts still finds this one.
+    pub(crate) fn step_aside(&self) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, SOCKET, &self.0, aside(std::process::id()))?)
+    }
+
+    /// Removes the socket of a front that stepped aside, when it ends.
+    pub(crate) fn leave(&self) {
+        let _ = rustix::fs::unlinkat(&self.0, aside(std::process::id()), AtFlags::empty());
+    }
+
+    /// Connections to the fronts that have stepped aside and still finish what is in flight. What one left behind that
+    /// was killed is removed.
+    pub(crate) fn others(&self, path: &Path) -> Vec<UnixStream> {
+        let names = jecloud_disk::tree::list(path).unwrap_or_default();
+        let aside = |name: &std::ffi::OsString| Some(name.to_str()?.to_owned()).filter(|name| is_aside(name));
+        let connect = |name: String| match UnixStream::connect(self.at(&name)) {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                // Nobody listens there any more, and nobody ever will: the name is that of one process.
+                if error.kind() == io::ErrorKind::ConnectionRefused {
+                    let _ = rustix::fs::unlinkat(&self.0, name, AtFlags::empty());
+                }
+                None
+            }
+        };
+        names.iter().filter_map(aside).filter_map(connect).collect()
+    }
+}
+
+/// The name of the socket of a front that has stepped aside.
+fn aside(pid: u32) -> String {
+    format!("front-{pid}.sock")
+}
+
+fn is_aside(name: &str) -> bool {
+    let pid = name.strip_prefix("front-").and_then(|rest| rest.strip_suffix(".sock"));
+    pid.is_some_and(|pid| pid.parse::<u32>().is_ok())
 }
 
 /// Binds the control socket. Nothing must have its name any more.

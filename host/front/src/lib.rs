@@ -1,7 +1,7 @@
 //! The front: the HTTP reverse proxy of a server, and the only thing that listens on a public port.
 //!
 //! It runs as a process of its own (`jecloud front --root DIR`), serves HTTP/1.1, HTTP/2 without TLS and upgraded
-//! connections, and is told by the `routes.json` of each app and environment which process answers what. Its promise
+//! connections, and is told by the route table of each app and environment which process answers what. Its promise
 //! is that no request fails because something is deployed, restarted or replaced:
 //!
 //! * A request that no backend has read yet waits up to five seconds for one that accepts it.
@@ -69,14 +69,20 @@ pub enum Error {
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The front as a process: serves on these sockets (see [`inherited`]) until SIGTERM or SIGINT, then finishes the
-/// requests in flight (30 s at most) and returns.
+/// The front as a process: serves on these sockets (see [`inherited`]) until SIGTERM or SIGINT, then calls `on_stop`,
+/// finishes the requests in flight (30 s at most, or [`Settings::retirement`] where another front has taken its place),
+/// and returns.
 ///
 /// # Errors
 ///
 /// [`Error`]; none of them occurs once it serves.
-pub fn run(root: ServerRoot, listeners: Vec<std::net::TcpListener>) -> Result<()> {
-    serve(&root, listeners, Settings::default(), async {
+pub fn run(
+    root: ServerRoot,
+    listeners: Vec<std::net::TcpListener>,
+    settings: Settings,
+    on_stop: impl FnOnce(),
+) -> Result<()> {
+    let stop = async {
         use tokio::signal::unix::{SignalKind, signal};
         let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
         else {
@@ -87,5 +93,6 @@ pub fn run(root: ServerRoot, listeners: Vec<std::net::TcpListener>) -> Result<()
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    })
+    };
+    serve(&root, listeners, settings, stop, on_stop)
 }

@@ -1,10 +1,9 @@
 //! Reading the tables.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::str::FromStr;
 
-use jecloud_disk::{DiskError, durable, tree};
+use jecloud_disk::{durable, tree};
+use jecloud_model::format::FORMAT;
 use jecloud_model::ids::{AppName, EnvironmentName};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::routes::RouteTable;
@@ -56,6 +55,10 @@ impl TableStore {
         let path = self.root.environment(app, environment).route_table();
         let kept = if self.good.contains_key(&key) { "the last good table stays in use" } else { "it is left out" };
         match durable::read_json::<RouteTable>(&path) {
+            Ok(Some(table)) if table.format > FORMAT => {
+                let format = table.format;
+                problems.push(format!("{}: {kept}: a newer JeCloud wrote it (format {format})", path.display()));
+            }
             Ok(Some(table)) if (&table.app, &table.environment) == (app, environment) => {
                 self.good.insert(key, table);
             }
@@ -74,39 +77,17 @@ impl TableStore {
         }
     }
 
-    /// Whatever looks like `APP/ENV`, in the order of the names. Where a directory cannot be read, those that were
-    /// known below it.
+    /// All that have a table, in the order of their names. Where the directory cannot be read, those that were known.
     fn environments(&self, problems: &mut Vec<String>) -> BTreeSet<(AppName, EnvironmentName)> {
-        let mut known = |path: &Path, error: &DiskError, filter: &dyn Fn(&AppName) -> bool| {
-            problems.push(format!("{}: its tables stay as they were: {}", path.display(), jecloud_model::chain(error)));
-            self.good.keys().filter(|(app, _)| filter(app)).cloned().collect::<Vec<_>>()
-        };
-        let root = self.root.path();
-        let apps = match names::<AppName>(root) {
-            Ok(apps) => apps,
-            Err(error) => return known(root, &error, &|_| true).into_iter().collect(),
-        };
-        let mut found = BTreeSet::new();
-        for app in apps {
-            let directory = root.join(app.as_str());
-            match names::<EnvironmentName>(&directory) {
-                Ok(environments) => found.extend(environments.into_iter().map(|name| (app.clone(), name))),
-                Err(error) => found.extend(known(&directory, &error, &|name| *name == app)),
+        let directory = self.root.routes();
+        match tree::list(&directory) {
+            // Others are not ours: temporary ones.
+            Ok(names) => names.iter().filter_map(|name| ServerRoot::routes_of(name.to_str()?)).collect(),
+            Err(error) => {
+                let path = directory.display();
+                problems.push(format!("{path}: all tables stay as they were: {}", jecloud_model::chain(&error)));
+                self.good.keys().cloned().collect()
             }
         }
-        found
     }
-}
-
-/// The directories in a directory whose names are of this kind. Others are not ours: `sys`, temporary ones.
-fn names<T: FromStr>(directory: &Path) -> Result<Vec<T>, DiskError> {
-    let mut names = Vec::new();
-    for name in tree::list(directory)? {
-        if let Some(Ok(id)) = name.to_str().map(str::parse)
-            && tree::is_dir(&directory.join(&name))?
-        {
-            names.push(id);
-        }
-    }
-    Ok(names)
 }

@@ -1,5 +1,6 @@
 //! The front's log: starts, stops and failures. Never a path, a query or a header field: those can hold secrets.
 
+use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,25 +19,34 @@ const MOST_LINES: u32 = 50;
 /// See [`MOST_LINES`].
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// `sys/logs/front.log`, for all threads.
+/// What systemd sets where the standard error of a service goes to its journal, which keeps the time and the size: man 5
+/// systemd.exec.
+const JOURNAL: &str = "JOURNAL_STREAM";
+
+/// `sys/logs/front.log`, or the journal; for all threads.
 #[derive(Debug)]
 pub(crate) struct Log(Mutex<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    file: RotatingLog,
+    /// None is the journal.
+    file: Option<RotatingLog>,
     begin: Instant,
     lines: u32,
 }
 
 impl Log {
     pub(crate) fn open(root: &ServerRoot) -> Result<Self, DiskError> {
+        let file = if std::env::var_os(JOURNAL).is_some() { None } else { Some(Self::file(root)?) };
+        Ok(Self(Mutex::new(Inner { file, begin: Instant::now(), lines: 0 })))
+    }
+
+    fn file(root: &ServerRoot) -> Result<RotatingLog, DiskError> {
         let path = root.system_log("front");
         if let Some(directory) = path.parent() {
             durable::create_dirs(directory, 0o755)?;
         }
-        let file = RotatingLog::open(&path, MOST_BYTES, FILES)?;
-        Ok(Self(Mutex::new(Inner { file, begin: Instant::now(), lines: 0 })))
+        RotatingLog::open(&path, MOST_BYTES, FILES)
     }
 
     /// Writes one line, with the time before it. A log that cannot be written must not stop the front.
@@ -59,9 +69,14 @@ impl Log {
 
 impl Inner {
     fn write(&mut self, text: &str) {
-        let now = Timestamp::from_system(SystemTime::now());
-        // There is nobody to tell.
-        let _ = self.file.append_line(&format!("{now} {text}"));
+        // Where it fails there is nobody to tell.
+        let _ = match &mut self.file {
+            Some(file) => {
+                let now = Timestamp::from_system(SystemTime::now());
+                file.append_line(&format!("{now} {text}")).map_err(drop)
+            }
+            None => writeln!(std::io::stderr().lock(), "{text}").map_err(drop),
+        };
     }
 }
 

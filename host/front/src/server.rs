@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use jecloud_disk::durable;
 use jecloud_disk::lock::Lock;
+use jecloud_disk::{durable, fault};
 use jecloud_model::layout::ServerRoot;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -18,7 +18,7 @@ use crate::load::TableStore;
 use crate::log::Log;
 use crate::router::Router;
 use crate::worker::{Ending, Endings, Settings, Worker};
-use crate::{Error, Result, listen};
+use crate::{Error, Result, client, listen};
 
 /// Threads that serve connections: one per core, and never more than this, because each costs memory.
 const MOST_WORKERS: usize = 16;
@@ -37,12 +37,18 @@ const LINGER: Duration = Duration::from_secs(1);
 /// After the kernel ran out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often one that was replaced looks whether it has finished.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// A command is one word.
 const LONGEST_COMMAND: u64 = 4096;
 
-/// Serves until `stop` ends or somebody says `stop` on the control socket, then finishes the requests in flight.
+/// Serves until `stop` ends or somebody says `stop` on the control socket, then calls `on_stop` and finishes the requests
+/// in flight.
 ///
-/// The tables are read and the control socket answers before the first connection is accepted. Blocks.
+/// The tables are read and the control socket answers before the first connection is accepted. Who holds the lock
+/// accepts, and has the control socket: where one front replaces another, clients wait for the few milliseconds between
+/// the two, in the kernel's queue of the sockets that both have. Blocks.
 ///
 /// # Errors
 ///
@@ -52,15 +58,24 @@ pub fn serve(
     listeners: Vec<TcpListener>,
     settings: Settings,
     stop: impl Future<Output = ()>,
+    on_stop: impl FnOnce(),
 ) -> Result<()> {
     let lock_path = root.pid_file("front");
     for directory in [Some(root.run().as_path()), lock_path.parent()].into_iter().flatten() {
         durable::create_dirs(directory, 0o700).map_err(Error::Disk)?;
     }
-    let lock = Lock::acquire(&lock_path, Instant::now() + LOCK_PATIENCE).map_err(Error::Disk)?;
     let log = Arc::new(Log::open(root).map_err(Error::Disk)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
-    let result = runtime.block_on(Front::begin(root, listeners, lock, &log)?.run(settings, stop));
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    if settings.replace {
+        // Nothing that can go wrong here comes after this: the one that runs serves until this one can.
+        fault::point("front.replace.ask").map_err(Error::Runtime)?;
+        // One that does not answer is not there, or is just ending.
+        let _ = client::retire(root, deadline);
+        fault::point("front.replace.asked").map_err(Error::Runtime)?;
+    }
+    let lock = Lock::acquire(&lock_path, deadline).map_err(Error::Disk)?;
+    let result = runtime.block_on(Front::begin(root, listeners, lock, &log)?.run(settings, stop, on_stop));
     if let Err(error) = &result {
         log.line(&format!("failed: {}", jecloud_model::chain(error)));
     }
@@ -105,7 +120,7 @@ impl Front {
         })
     }
 
-    async fn run(self, settings: Settings, stop: impl Future<Output = ()>) -> Result<()> {
+    async fn run(self, settings: Settings, stop: impl Future<Output = ()>, on_stop: impl FnOnce()) -> Result<()> {
         let Self { root, listeners, lock, log, router, tables } = self;
         let socket_path = root.run().join(SOCKET);
         let socket_error = |source| Error::Socket { path: socket_path.clone(), source };
@@ -118,23 +133,48 @@ impl Front {
         let addresses: Vec<String> =
             listeners.iter().filter_map(|l| l.local_addr().ok()).map(|a| a.to_string()).collect();
         drop(listeners);
-        let asked_to_stop = Arc::new(Notify::new());
+        let (asked_to_stop, asked_to_retire) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let mut tasks = tokio::task::JoinSet::new();
-        let commander = Commander { router, tables, log: Arc::clone(&log), stop: Arc::clone(&asked_to_stop) };
+        let commander = Commander {
+            router: Arc::clone(&router),
+            tables,
+            log: Arc::clone(&log),
+            stop: Arc::clone(&asked_to_stop),
+            retire: Arc::clone(&asked_to_retire),
+        };
         tasks.spawn(obey(socket, commander));
         log.line(&format!("process {} serves {}", std::process::id(), addresses.join(", ")));
-
-        tokio::select! {
-            () = stop => {}
-            () = asked_to_stop.notified() => {}
+        if settings.replace {
+            fault::point("front.replace.begun").map_err(Error::Runtime)?;
         }
-        log.line("stopping");
-        tasks.shutdown().await;
-        durable::remove(&socket_path).map_err(Error::Disk)?;
+        // Those that were here before and were killed.
+        drop(directory.others(&root.run()));
+
+        let mut stop = std::pin::pin!(stop);
+        let retires = tokio::select! {
+            () = &mut stop => false,
+            () = asked_to_stop.notified() => false,
+            () = asked_to_retire.notified() => true,
+        };
+        log.line(if retires { "stopping: another one takes over" } else { "stopping" });
+        on_stop();
         threads.close();
-        // The next front may begin while this one finishes what is in flight.
+        // Its own name is for the next front, which may begin while this one finishes what is in flight. Under another
+        // one it can still be asked what that is.
+        if let Err(error) = directory.step_aside() {
+            log.line(&format!("the control socket cannot be renamed: {error}"));
+        }
         drop(lock);
+        if retires {
+            tokio::select! {
+                () = threads.retire(&router, settings.retirement) => {}
+                () = stop => {}
+                () = asked_to_stop.notified() => {}
+            }
+        }
         threads.finish().await;
+        tasks.shutdown().await;
+        directory.leave();
         log.line("stopped");
         Ok(())
     }
@@ -181,6 +221,14 @@ impl Threads {
         self.begun.send_replace(true);
     }
 
+    /// Returns when nothing is in flight any more, upgraded connections included, or when `limit` is over.
+    async fn retire(&self, router: &Router, limit: Duration) {
+        let end = tokio::time::Instant::now() + limit;
+        while tokio::time::Instant::now() < end && router.status().iter().any(|backend| backend.in_flight > 0) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Returns when the requests in flight are answered, or have had their time.
     async fn finish(self) {
         let Self { workers, begun: _begun, due, handles } = self;
@@ -203,6 +251,7 @@ struct Commander {
     tables: Arc<Mutex<TableStore>>,
     log: Arc<Log>,
     stop: Arc<Notify>,
+    retire: Arc<Notify>,
 }
 
 impl Commander {
@@ -216,7 +265,7 @@ impl Commander {
                 Answer::Reloaded(reloaded)
             }
             Ok(Command::Status) => Answer::Status(self.router.status()),
-            Ok(Command::Stop) => Answer::Stopping,
+            Ok(Command::Stop | Command::Retire) => Answer::Stopping,
             Err(error) => Answer::NotUnderstood(error.to_string()),
         }
     }
@@ -257,7 +306,8 @@ async fn converse(mut stream: UnixStream, commander: Commander) {
         }
         // Only now: the one who asked has its answer before the socket closes.
         if matches!(answer, Answer::Stopping) {
-            commander.stop.notify_one();
+            let retires = matches!(serde_json::from_str(&line), Ok(Command::Retire));
+            if retires { &commander.retire } else { &commander.stop }.notify_one();
         }
     }
 }

@@ -32,11 +32,22 @@ pub struct Settings {
     /// How long requests in flight may still take when the front is told to stop. 30 s, as a process that is replaced
     /// has.
     pub grace: Duration,
+    /// The same where another front has taken its place: nobody waits for its end then, and a download or a WebSocket
+    /// may take its time. 10 minutes.
+    pub retirement: Duration,
+    /// Whether to take the place of a front that runs: it is asked to leave as soon as this one can begin. Otherwise this
+    /// one waits until the other has ended.
+    pub replace: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { header_limit: Duration::from_secs(75), grace: Duration::from_secs(30) }
+        Self {
+            header_limit: Duration::from_secs(75),
+            grace: Duration::from_secs(30),
+            retirement: Duration::from_secs(600),
+            replace: false,
+        }
     }
 }
 
@@ -175,6 +186,8 @@ impl Worker {
         while let Some(accepted) = handed_over.recv().await {
             start(accepted);
         }
+        // Who was replaced has more time before that, see `Threads::retire`.
+        endings.reached(Ending::Due).await;
         let end = Instant::now() + grace;
         while self.connections() > 0 {
             if tokio::time::timeout_at(end, self.empty.notified()).await.is_err() {

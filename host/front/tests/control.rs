@@ -40,6 +40,10 @@ async fn a_broken_table_leaves_the_last_good_one() {
         assert!(reloaded.serves(&"shop".parse().unwrap(), &"production".parse().unwrap(), ReleaseNumber(1)));
         assert_eq!(get_once(front.address, "/").await.unwrap(), (200, "one".to_owned()));
     }
+    // What a newer JeCloud wrote may mean something else. Fails without the look at the format.
+    root.write_table("shop", &good.replace("\"format\":1", "\"format\":2").replace(":1}", ":9}"));
+    let problems = root.reload().await.problems;
+    assert!(problems.len() == 1 && problems[0].ends_with("a newer JeCloud wrote it (format 2)"), "{problems:?}");
     // The other app's table is used all the same, and the broken one when it is mended.
     root.write_table("shop", "{");
     root.route("blog", &["blog.example"], 2, &[one.address]);
@@ -56,9 +60,9 @@ async fn a_broken_table_leaves_the_last_good_one() {
     assert!(root.reload().await.serving.is_empty());
     assert_eq!(get_once(front.address, "/").await.unwrap().0, 404);
     // What is no app does not matter.
-    std::fs::write(root.root.path().join("notes"), "").unwrap();
-    std::fs::create_dir_all(root.root.path().join("Not An App/production")).unwrap();
-    std::fs::write(root.table("shop").parent().unwrap().with_file_name("file"), "").unwrap();
+    for name in ["notes", "Not An App.production.json", "shop.json", "a.b.c.json", ".shop.production.json"] {
+        std::fs::write(root.table("shop").with_file_name(name), "").unwrap();
+    }
     assert!(root.reload().await.problems.is_empty());
 }
 
@@ -72,7 +76,7 @@ async fn a_broken_table_at_the_start_is_left_out() {
     let front = Front::start(&root).await;
     assert_eq!(get_once(front.address, "/").await.unwrap(), (200, "app".to_owned()));
     let log = root.log();
-    assert!(log.contains("blog/production/routes.json: it is left out: "), "{log}");
+    assert!(log.contains("sys/routes/blog.production.json: it is left out: "), "{log}");
 }
 
 // Fails without: /proc/self/fd in `SocketDirectory` (the path is too long to bind), fchmod in `bind` (0755).
@@ -96,7 +100,7 @@ async fn there_is_one_front() {
     let second_root = root.root.clone();
     let second = std::thread::spawn(move || {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        jecloud_front::serve(&second_root, vec![listener], Settings::default(), std::future::pending())
+        jecloud_front::serve(&second_root, vec![listener], Settings::default(), std::future::pending(), || {})
     });
     wait_for("the second front to give up", async || second.is_finished()).await;
     let error = second.join().unwrap().unwrap_err();

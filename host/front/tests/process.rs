@@ -22,8 +22,12 @@ struct Process(Child);
 
 impl Process {
     fn spawn(root: &Root, sockets: &[OwnedFd], count: &str) -> Self {
+        Self::spawn_with(root, sockets, count, &[])
+    }
+
+    fn spawn_with(root: &Root, sockets: &[OwnedFd], count: &str, more: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jecloud-front"));
-        command.arg("--root").arg(root.root.path()).env("LISTEN_FDS", count).env_remove("LISTEN_PID");
+        command.arg("--root").arg(root.root.path()).args(more).env("LISTEN_FDS", count).env_remove("LISTEN_PID");
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mappings = sockets
             .iter()
@@ -137,6 +141,57 @@ async fn sigterm_finishes_requests_in_flight() {
     assert_eq!(process.wait_for_end().await, Some(0));
     second.signal(Signal::INT);
     assert_eq!(second.wait_for_end().await, Some(0));
+}
+
+// A front replaces another one under the same sockets: what is in flight through the old one is counted and finished,
+// upgraded connections too; a connection that it keeps hears of new tables. Fails without: `step_aside` and `others` (0 in
+// flight; the old tables), `retire` (the WebSocket is cut), the wait for `Ending::Due` in `Worker::run`, `leave`.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_replaced_finishes_what_it_has() {
+    let root = Root::new();
+    let (app, other) = (App::start("app").await, App::start("other").await);
+    root.route("shop", &[], 1, &[app.address]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut first = Process::start(&root, &listener).await;
+    let mut client = Client::connect(address).await;
+    let body = client.send(get("/gated?2")).await.unwrap().into_body();
+    let mut socket = support::http::open_socket(address).await;
+    support::http::echo(&mut socket, "before").await;
+    let mut kept = Client::connect(address).await;
+    assert_eq!(kept.get("/").await.unwrap().1, "app");
+    assert_eq!(root.in_flight(app.address).await, 2);
+    // What a front left behind that was killed while it finished.
+    drop(std::os::unix::net::UnixListener::bind(root.root.run().join("front-1.sock")).unwrap());
+
+    let sockets = [listener.as_fd().try_clone_to_owned().unwrap()];
+    let second = Process::spawn_with(&root, &sockets, "1", &["--replace"]);
+    let pid = root.root.pid_file("front");
+    wait_for("the second one", async || {
+        std::fs::read_to_string(&pid).is_ok_and(|text| text.trim() == second.0.id().to_string())
+    })
+    .await;
+    wait_for("its answer", async || client::status(&root.root, Instant::now() + LIMIT).is_ok()).await;
+    assert_eq!(root.in_flight(app.address).await, 2, "what the first one has in flight counts");
+    root.route("shop", &[], 2, &[other.address]);
+    root.reload().await;
+    assert_eq!(kept.get("/").await.unwrap().1, "other", "also through the first one");
+    assert_eq!(get_once(address, "/").await.unwrap(), (200, "other".to_owned()));
+    assert!(!root.root.run().join("front-1.sock").exists());
+
+    app.open_gate(2);
+    assert_eq!(text(body).await.unwrap(), "chunk 1\nchunk 2\n");
+    // Longer than idle connections have.
+    let end = Instant::now() + std::time::Duration::from_secs(2);
+    while Instant::now() < end {
+        support::http::echo(&mut socket, "after").await;
+    }
+    assert!(first.0.try_wait().unwrap().is_none(), "it waits for the WebSocket");
+    drop(socket);
+    assert_eq!(first.wait_for_end().await, Some(0));
+    assert_eq!(root.in_flight(app.address).await, 0);
+    let names = std::fs::read_dir(root.root.run()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["front.sock"]);
 }
 
 // Fails without: each check of `inherited` and `take`.

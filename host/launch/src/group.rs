@@ -34,17 +34,41 @@ pub fn signal_group(leader: u32, signal: Signal) -> bool {
 ///
 /// Read from `/proc`, so it costs a look at every process of the machine.
 pub fn group_members(leader: u32) -> Vec<u32> {
+    let is_member =
+        |pid: &u32| state_and_group(*pid).is_some_and(|(state, group)| group == leader && !b"ZX".contains(&state));
+    pids().into_iter().filter(is_member).collect()
+}
+
+/// All numbers of processes that there are.
+fn pids() -> Vec<u32> {
     let Ok(directory) = rustix::fs::open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
     else {
         return Vec::new();
     };
     let Ok(entries) = Dir::new(directory) else { return Vec::new() };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse().ok())
-        .filter(|pid: &u32| {
-            state_and_group(*pid).is_some_and(|(state, group)| group == leader && !b"ZX".contains(&state))
-        })
-        .collect()
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse().ok()).collect()
+}
+
+/// Kills every process of a user. Says how many there were: none is left once it says 0.
+///
+/// Those of other containers are left alone, whose users can have the same numbers.
+pub fn kill_all_of(user: crate::User) -> usize {
+    let Some(ours) = namespace("self") else { return 0 };
+    let is_its = |pid: &u32| {
+        rustix::fs::stat(format!("/proc/{pid}")).is_ok_and(|found| found.st_uid == user.uid)
+            && namespace(&pid.to_string()).is_some_and(|its| its == ours)
+            && state_and_group(*pid).is_some_and(|(state, _)| !b"ZX".contains(&state))
+    };
+    let all: Vec<_> = pids().into_iter().filter(is_its).filter_map(pid_from).collect();
+    for pid in &all {
+        let _ = rustix::process::kill_process(*pid, Signal::KILL);
+    }
+    all.len()
+}
+
+/// Names the processes that a process can see.
+fn namespace(pid: &str) -> Option<Vec<u8>> {
+    rustix::fs::readlink(format!("/proc/{pid}/ns/pid"), Vec::new()).ok().map(std::ffi::CString::into_bytes)
 }
 
 /// The state and the process group of a process: the third and fifth field of `/proc/PID/stat`.

@@ -25,11 +25,11 @@ mod user;
 
 pub use child::{Child, child, detached};
 pub use find::{DEFAULT_PATH, find_program};
-pub use group::{Signal, group_members, pid_from, signal_group, terminate};
+pub use group::{Signal, group_members, kill_all_of, pid_from, signal_group, terminate};
 pub use lines::{LONGEST_LINE, Lines};
 pub use run::{Finished, RunLimits, Stream, run};
 pub use terminal::interactive;
-pub use user::{User, is_root};
+pub use user::{Group, User, group, is_root};
 
 /// What is to be started.
 ///

@@ -78,6 +78,9 @@ pub enum DeploymentState {
     InstallingPackages,
     /// Hooks plan; files are written, checks and builds run.
     Preparing,
+    /// Processes that outlive releases start, or are replaced where something of them changes: what the app needs is there
+    /// before the app is.
+    StartingServices,
     /// New processes start beside the old ones.
     Starting,
     /// All is well and waits for the other servers: only where several switch together.
@@ -90,10 +93,11 @@ pub enum DeploymentState {
 
 impl DeploymentState {
     /// The states in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ExtractingSources,
         Self::InstallingPackages,
         Self::Preparing,
+        Self::StartingServices,
         Self::Starting,
         Self::Ready,
         Self::Switching,
@@ -105,9 +109,9 @@ impl DeploymentState {
         self >= Self::Switching
     }
 
-    /// Whether the new processes run.
+    /// Whether new processes run: those of the release in [`Self::Starting`] and later.
     pub fn is_started(self) -> bool {
-        self >= Self::Starting
+        self >= Self::StartingServices
     }
 }
 
@@ -118,6 +122,7 @@ impl fmt::Display for DeploymentState {
             Self::ExtractingSources => "extracting-sources",
             Self::InstallingPackages => "installing-packages",
             Self::Preparing => "preparing",
+            Self::StartingServices => "starting-services",
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Switching => "switching",
@@ -306,7 +311,8 @@ impl AppDocument {
             deployment.state = match state {
                 DeploymentState::ExtractingSources => DeploymentState::InstallingPackages,
                 DeploymentState::InstallingPackages => DeploymentState::Preparing,
-                DeploymentState::Preparing => DeploymentState::Starting,
+                DeploymentState::Preparing => DeploymentState::StartingServices,
+                DeploymentState::StartingServices => DeploymentState::Starting,
                 DeploymentState::Starting if deployment.hold => DeploymentState::Ready,
                 DeploymentState::Starting | DeploymentState::Ready => DeploymentState::Switching,
                 DeploymentState::Switching | DeploymentState::Deployed => DeploymentState::Deployed,

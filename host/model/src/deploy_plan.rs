@@ -6,12 +6,16 @@ use serde::{Deserialize, Serialize};
 use crate::app::Failure;
 use crate::hook::{Health, Identity, Source};
 use crate::ids::{ProcessName, ServiceName};
+use crate::limits::Limits;
 
 /// The plan of all services of a release on one server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeployPlan {
     /// In the order in which they are asked.
     pub services: Vec<ServicePlan>,
+    /// What a person has to be told about all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Why the deployment would fail; what was planned until then is above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -85,6 +89,9 @@ pub struct PlannedProcess {
     pub run_as: Identity,
     pub ports: Vec<String>,
     pub health: Health,
+    /// What the person says.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 /// A route.

@@ -29,6 +29,11 @@ impl ServerRoot {
         self.sys().join("server.json")
     }
 
+    /// From which states of which clouds the server was told something. See [`crate::cloud::KnownClouds`].
+    pub fn known_clouds(&self) -> PathBuf {
+        self.sys().join("clouds.json")
+    }
+
     /// `sys/pids/WHO.pid`: locked while WHO runs, never unlinked; the number inside is for people.
     pub fn pid_file(&self, who: &str) -> PathBuf {
         self.sys().join("pids").join(format!("{who}.pid"))
@@ -42,6 +47,17 @@ impl ServerRoot {
     /// `sys/logs/WHO.log`.
     pub fn system_log(&self, who: &str) -> PathBuf {
         self.sys().join("logs").join(format!("{who}.log"))
+    }
+
+    /// `sys/routes`: the route tables of all apps and environments. Everybody may read them.
+    pub fn routes(&self) -> PathBuf {
+        self.sys().join("routes")
+    }
+
+    /// Whose route table is called so in [`ServerRoot::routes`]; none where it is none.
+    pub fn routes_of(name: &str) -> Option<(AppName, EnvironmentName)> {
+        let (app, environment) = name.strip_suffix(".json")?.split_once('.')?;
+        Some((app.parse().ok()?, environment.parse().ok()?))
     }
 
     /// `sys/hooks`.
@@ -64,45 +80,57 @@ impl ServerRoot {
         self.sys().join("packages").join(format!("{name}-{version}"))
     }
 
+    /// `sys/users/APP.ENV.json`: see [`crate::user::UserDocument`].
+    pub fn user_document(&self, app: &AppName, environment: &EnvironmentName) -> PathBuf {
+        self.sys().join("users").join(format!("{app}.{environment}.json"))
+    }
+
     /// `APP/ENV`.
     pub fn environment(&self, app: &AppName, environment: &EnvironmentName) -> EnvironmentRoot {
-        EnvironmentRoot(self.0.join(app.as_str()).join(environment.as_str()))
+        EnvironmentRoot {
+            path: self.0.join(app.as_str()).join(environment.as_str()),
+            route_table: self.routes().join(format!("{app}.{environment}.json")),
+        }
     }
 }
 
 /// `APP/ENV`: what belongs to one app and environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EnvironmentRoot(PathBuf);
+pub struct EnvironmentRoot {
+    path: PathBuf,
+    route_table: PathBuf,
+}
 
 impl EnvironmentRoot {
     /// The directory itself.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// What is wanted here and how far it is: `app.json`.
     pub fn app_document(&self) -> PathBuf {
-        self.0.join("app.json")
+        self.path.join("app.json")
     }
 
     /// Locked while `app.json` is read, changed and written.
     pub fn app_lock(&self) -> PathBuf {
-        self.0.join("app.lock")
+        self.path.join("app.lock")
     }
 
     /// See [`crate::processes::ProcessTable`].
     pub fn process_table(&self) -> PathBuf {
-        self.0.join("processes.json")
+        self.path.join("processes.json")
     }
 
-    /// See [`crate::routes::RouteTable`].
+    /// `sys/routes/APP.ENV.json`: see [`crate::routes::RouteTable`]. Not below the environment, which is for nobody but
+    /// its user: the front may be somebody else.
     pub fn route_table(&self) -> PathBuf {
-        self.0.join("routes.json")
+        self.route_table.clone()
     }
 
     /// Secrets by name, 0600. Read by the process manager when it starts a process.
     pub fn secrets(&self) -> PathBuf {
-        self.0.join("secrets.json")
+        self.path.join("secrets.json")
     }
 
     /// `releases/N`: what is known of one release on this server.
@@ -112,12 +140,12 @@ impl EnvironmentRoot {
 
     /// `releases`.
     pub fn releases(&self) -> PathBuf {
-        self.0.join("releases")
+        self.path.join("releases")
     }
 
     /// `source/versions`.
     pub fn versions(&self) -> PathBuf {
-        self.0.join("source").join("versions")
+        self.path.join("source").join("versions")
     }
 
     /// `source/versions/ID`: complete, or it does not exist.
@@ -142,12 +170,12 @@ impl EnvironmentRoot {
 
     /// `services/NAME`: data, config and kept build results of one service.
     pub fn service(&self, service: &ServiceName) -> PathBuf {
-        self.0.join("services").join(service.as_str())
+        self.path.join("services").join(service.as_str())
     }
 
     /// `logs`.
     pub fn logs(&self) -> PathBuf {
-        self.0.join("logs")
+        self.path.join("logs")
     }
 
     /// `logs/web.1.log`: what all releases' instances of this number wrote, line by line:

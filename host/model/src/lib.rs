@@ -14,6 +14,7 @@ pub mod glob;
 pub mod hook;
 pub mod ids;
 pub mod layout;
+pub mod limits;
 pub mod lock;
 pub mod powers;
 pub mod prepared;
@@ -26,5 +27,8 @@ pub mod suggest;
 pub mod supervise;
 pub mod template;
 pub mod time;
+pub mod topology;
+pub mod user;
+pub mod version;
 
 pub use chain::chain;

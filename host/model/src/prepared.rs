@@ -31,6 +31,9 @@ pub struct Prepared {
     /// Variables that services give to the app and to each other, as templates in which only secrets are left.
     #[serde(default)]
     pub values: BTreeMap<String, String>,
+    /// Those of them that services give which belong to this server, by service: what other servers are told.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gives: BTreeMap<ServiceName, BTreeMap<String, String>>,
 }
 
 /// A route before instances are put in.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hook::{Health, Identity};
 use crate::ids::{AppName, EnvironmentName, InstanceId, ServiceName, VersionId};
+use crate::limits::Limits;
 use crate::time::Timestamp;
 
 /// `APP/ENV/processes.json`: all processes that should be running for one app and environment.
@@ -52,6 +53,9 @@ pub struct ProcessSpec {
     pub start_timeout_ms: u32,
     /// From SIGTERM to SIGKILL, in milliseconds.
     pub stop_timeout_ms: u32,
+    /// What it may use of the server.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 /// What a process is doing.
@@ -105,4 +109,23 @@ pub struct ProcessStatus {
     pub started: Option<Timestamp>,
     /// How the one before it ended.
     pub last_exit: Option<Exit>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an older JeCloud wrote is read, and written as it was: the embedded process manager tells by it whether a
+    /// process that runs is the one that is wanted. Fails when limits are written where there are none: an upgrade
+    /// would start every process anew.
+    #[test]
+    fn specs_from_before_there_were_limits() {
+        let version = "0".repeat(64);
+        let old = format!(
+            r#"{{"id":"web.1@1","service":"app","version":"{version}","argv":["x"],"env":{{}},"cwd":"/","run_as":"app","ports":{{}},"health":"stays-up","start_timeout_ms":1,"stop_timeout_ms":2}}"#
+        );
+        let spec: ProcessSpec = serde_json::from_str(&old).expect("it is read");
+        assert!(spec.limits.is_none());
+        assert_eq!(serde_json::to_string(&spec).expect("JSON"), old);
+    }
 }

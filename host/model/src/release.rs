@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::Format;
 use crate::hook::Powers;
-use crate::ids::{AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, ServiceName, VersionId};
+use crate::ids::{AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, ServerGroup, ServiceName, VersionId};
+use crate::limits::Limits;
 use crate::time::Timestamp;
 
 /// One act of deploying. Never changes once it is recorded: the cloud state and every server hold the same one.
@@ -44,6 +45,10 @@ pub struct Release {
     /// For a rollback: the release whose content this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<ReleaseNumber>,
+    /// The release whose content this one has, where it was recorded only because what some server must know of the
+    /// others has changed: a server for which nothing has changed goes on with what it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refreshes: Option<ReleaseNumber>,
 }
 
 /// A service of a release.
@@ -57,6 +62,15 @@ pub struct ReleaseService {
     pub powers: Powers,
     /// Exact versions from jecloud.lock.
     pub pins: BTreeMap<String, String>,
+    /// The group of servers that it belongs to; none: it runs on all servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<ServerGroup>,
+    /// The variables that it gives to what runs on other servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gives: Vec<String>,
+    /// Whether its hook asks for the servers that it runs on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub peers: bool,
 }
 
 /// A secret that a release uses.
@@ -77,9 +91,20 @@ pub struct ProcessWish {
     /// The path of an HTTP health check on its first port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
+    /// The group of servers that it runs on; none: where its service does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<ServerGroup>,
+    /// What each instance may use. Documents from before there were limits have none.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 impl Release {
+    /// The release whose content this one has, but for a rollback: its own, or that which it refreshes.
+    pub fn content(&self) -> ReleaseNumber {
+        self.refreshes.unwrap_or(self.number)
+    }
+
     /// Whether deploying `other` would run the same as this release, which resolved to the exact versions `resolved`:
     /// everything counts but number, time and person. Pins of `other` may be what this one resolved to, because that is
     /// what was written into jecloud.lock.
@@ -103,16 +128,19 @@ impl Release {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn release(pins: &[(&str, &str)]) -> Release {
+    pub(crate) fn release(pins: &[(&str, &str)]) -> Release {
         let pins = pins.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect();
         let service = ReleaseService {
             hook: Digest::of(b"hook"),
             settings: serde_json::Map::new(),
             powers: Powers::default(),
             pins,
+            on: None,
+            gives: vec![],
+            peers: false,
         };
         Release {
             format: Format::default(),
@@ -129,6 +157,7 @@ mod tests {
             created: Timestamp::from_millisecond(0),
             created_by: "ada@here".to_owned(),
             repeats: None,
+            refreshes: None,
         }
     }
 
@@ -164,6 +193,16 @@ mod tests {
             other.secrets.insert("TOKEN".to_owned(), ReleaseSecret { revision: 2, variable: true });
         }));
         assert!(!check(|other| other.services.clear()));
+        assert!(!check(|other| other.services.values_mut().for_each(|service| service.on = "db".parse().ok())));
+        let worker: fn(&mut Release) = |other| {
+            let wish = ProcessWish { on: "jobs".parse().ok(), ..ProcessWish::default() };
+            other.processes.insert("worker".parse().expect("valid"), wish);
+        };
+        assert!(!check(worker));
+        assert!(!check(|other| {
+            let limits = Limits { memory_bytes: Some(1 << 30), cpu_millis: None };
+            other.processes.insert("web".parse().expect("valid"), ProcessWish { limits, ..ProcessWish::default() });
+        }));
         assert!(!check(|other| other.hosts.push("x.localhost".to_owned())));
         assert!(!check(|other| other.services.values_mut().for_each(|service| service.hook = Digest::of(b"other"))));
     }

@@ -33,7 +33,7 @@ pub struct Seen {
     pub current_link: Option<VersionId>,
     /// `processes.json`; none if it does not exist or cannot be read.
     pub process_table: Option<ProcessTable>,
-    /// `routes.json`; none if it does not exist or cannot be read.
+    /// The route table; none if it does not exist or cannot be read.
     pub route_table: Option<RouteTable>,
     /// The prepared documents of all running releases that have one.
     pub prepared: BTreeMap<ReleaseNumber, Prepared>,
@@ -52,7 +52,7 @@ pub enum Step {
     WriteProcesses(ProcessTable),
     /// Point `current` at a version.
     LinkCurrent(VersionId),
-    /// Write `routes.json` and have the front use it.
+    /// Write the route table and have the front use it.
     WriteRoutes(RouteTable),
     /// Do the work of a state of the deployment, then record that it is done, or that the deployment failed.
     Work(ReleaseNumber, DeploymentState),
@@ -133,8 +133,9 @@ fn repairs(app: &AppName, environment: &EnvironmentName, document: &AppDocument,
     steps
 }
 
-/// The processes that should run. Those that belong to no release are taken from the newest running one. What runs
-/// for a release whose prepared document is gone is left as it is.
+/// The processes that should run. Those that belong to no release are taken from the newest running one, and come before
+/// its others; one that it has no use for stays until nobody runs who has. What runs for a release whose prepared document
+/// is gone is left as it is.
 pub fn wanted_processes(
     app: &AppName,
     environment: &EnvironmentName,
@@ -148,6 +149,11 @@ pub fn wanted_processes(
         .filter(|deployment| deployment.state.is_started())
         .map(|deployment| deployment.release)
         .or(document.current_release);
+    let services_first = document
+        .deployment
+        .as_ref()
+        .filter(|deployment| deployment.state == DeploymentState::StartingServices)
+        .map(|deployment| deployment.release);
     let running_now = seen.process_table.iter().flat_map(|table| &table.processes);
     let mut processes: BTreeMap<InstanceId, ProcessSpec> = BTreeMap::new();
     for release in document.running_releases() {
@@ -156,8 +162,14 @@ pub fn wanted_processes(
             None => running_now.clone().filter(|spec| spec.id.release.is_none_or(|of| of == release)).collect(),
         };
         for spec in specs {
-            if spec.id.release.is_some() || Some(release) == leading {
-                processes.insert(spec.id.clone(), spec.clone());
+            match spec.id.release {
+                Some(_) if Some(release) == services_first => {}
+                None if Some(release) != leading => {
+                    processes.entry(spec.id.clone()).or_insert_with(|| spec.clone());
+                }
+                _ => {
+                    processes.insert(spec.id.clone(), spec.clone());
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AppName, EnvironmentName, InstanceId, ReleaseNumber};
 
-/// `APP/ENV/routes.json`: the routes of one app and environment. Replaced as a whole, atomically.
+/// `sys/routes/APP.ENV.json`: the routes of one app and environment. Replaced as a whole, atomically.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTable {
     /// 1.

@@ -170,7 +170,8 @@ mod tests {
     fn release(asked: &[&str]) -> Release {
         let powers = Powers { secrets: asked.iter().map(|&name| name.to_owned()).collect(), ..Powers::default() };
         let (settings, pins) = (serde_json::Map::new(), BTreeMap::new());
-        let service = ReleaseService { hook: Digest::of(b"hook"), settings, powers, pins };
+        let (on, gives, peers) = (None, vec![], false);
+        let service = ReleaseService { hook: Digest::of(b"hook"), settings, powers, pins, on, gives, peers };
         Release {
             format: Format::default(),
             app: "shop".parse().expect("valid"),
@@ -186,6 +187,7 @@ mod tests {
             created: Timestamp::from_millisecond(0),
             created_by: "ada@here".to_owned(),
             repeats: None,
+            refreshes: None,
         }
     }
 

@@ -32,6 +32,8 @@ pub enum Placeholder {
     Version,
     /// `{process}`: the instance's name, `web.1`.
     Process,
+    /// `{host}`: the address by which those who need the service reach the server.
+    Host,
 }
 
 impl Placeholder {
@@ -55,6 +57,7 @@ impl Placeholder {
             "environment" => Some(Self::Environment),
             "version" => Some(Self::Version),
             "process" => Some(Self::Process),
+            "host" => Some(Self::Host),
             _ => None,
         }
     }
@@ -80,6 +83,7 @@ impl fmt::Display for Placeholder {
             Self::Environment => f.write_str("{environment}"),
             Self::Version => f.write_str("{version}"),
             Self::Process => f.write_str("{process}"),
+            Self::Host => f.write_str("{host}"),
         }
     }
 }
@@ -107,7 +111,7 @@ pub enum TemplateError {
     /// Braces around what is no placeholder.
     #[error(
         "{place} at character {position} is not a placeholder; there are {{source}}, {{data}}, {{package:NAME}}, \
-         {{port:NAME}}, {{secret:NAME}}, {{app}}, {{environment}}, {{version}} and {{process}}; write {{{{ for a plain {{"
+         {{port:NAME}}, {{secret:NAME}}, {{app}}, {{environment}}, {{version}}, {{process}} and {{host}}; write {{{{ for a plain {{"
     )]
     Unknown {
         /// The braces and what is between them, shortened.
@@ -277,6 +281,7 @@ mod tests {
             Placeholder::Environment => "staging".to_owned(),
             Placeholder::Version => "0".repeat(64),
             Placeholder::Process => "web.1".to_owned(),
+            Placeholder::Host => "10.0.0.7".to_owned(),
         })
     }
 
@@ -299,6 +304,7 @@ mod tests {
         check("http://127.0.0.1:{port:web}/", "http://127.0.0.1:8080/");
         check("{version}", &"0".repeat(64));
         check("{process}", "web.1");
+        check("redis://{host}:6379", "redis://10.0.0.7:6379");
     }
 
     #[test]
@@ -319,7 +325,7 @@ mod tests {
     fn mistakes_quote_the_place() {
         check(
             "ä{sorce}",
-            "error: {sorce} at character 2 is not a placeholder; there are {source}, {data}, {package:NAME}, {port:NAME}, {secret:NAME}, {app}, {environment}, {version} and {process}; write {{ for a plain {",
+            "error: {sorce} at character 2 is not a placeholder; there are {source}, {data}, {package:NAME}, {port:NAME}, {secret:NAME}, {app}, {environment}, {version}, {process} and {host}; write {{ for a plain {",
         );
         check("a{source", "error: \"{source\" at character 2 is not closed; write {{ for a plain {");
         check("{source\n}", "error: \"{source\" at character 1 is not closed; write {{ for a plain {");

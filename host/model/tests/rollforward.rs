@@ -7,6 +7,7 @@ use std::time::Duration;
 use jecloud_model::app::{AppDocument, DeploymentState, Failure, Outcome, RequestRefused, Requested};
 use jecloud_model::hook::{Health, Identity};
 use jecloud_model::ids::{AppName, EnvironmentName, InstanceId, ReleaseNumber, VersionId};
+use jecloud_model::limits::Limits;
 use jecloud_model::prepared::{Prepared, PreparedRoute};
 use jecloud_model::processes::ProcessSpec;
 use jecloud_model::rollforward::{DRAIN_TIME, KEEP_VERSIONS, KEEP_VERSIONS_FOR, Seen, Step, plan};
@@ -38,6 +39,7 @@ fn spec(id: &str, release: ReleaseNumber, argument: &str) -> ProcessSpec {
         health: Health::StaysUp,
         start_timeout_ms: 1000,
         stop_timeout_ms: 1000,
+        limits: Limits::default(),
     }
 }
 
@@ -61,6 +63,7 @@ fn prepared(release: ReleaseNumber) -> Prepared {
         remember: BTreeMap::new(),
         kept: BTreeMap::new(),
         values: BTreeMap::new(),
+        gives: BTreeMap::new(),
     }
 }
 
@@ -269,6 +272,43 @@ fn an_undisturbed_deployment() {
     assert!(world.now().since(began) >= DRAIN_TIME);
     assert!(world.now().since(began) <= DRAIN_TIME + Duration::from_secs(1));
     assert_eq!(world.document.current_release, Some(ReleaseNumber(2)));
+}
+
+/// What outlives releases is there before what needs it, and as long as anybody does.
+///
+/// Fails where the processes of a release begin with those that outlive releases, and where a release that has no use for
+/// one ends it under the feet of those that run.
+#[test]
+fn services_come_first_and_go_last() {
+    let ids = |world: &World| -> Vec<String> {
+        world.seen.process_table.iter().flat_map(|table| &table.processes).map(|spec| spec.id.to_string()).collect()
+    };
+    let mut world = World { front_answers: true, ..World::default() };
+    world.request(1).expect("accepted");
+    let mut seen = Vec::new();
+    while world.document.deployment.is_some() {
+        let step = world.plan().first().cloned().expect("something to do");
+        if matches!(step, Step::Work(_, DeploymentState::StartingServices | DeploymentState::Starting)) {
+            seen.push(ids(&world));
+        }
+        world.perform(&step, false);
+    }
+    assert_eq!(seen, [vec!["db.1".to_owned()], vec!["db.1".to_owned(), "web.1@1".to_owned()]]);
+
+    // The next release needs no database any more. A request in flight keeps the old one running for a while.
+    world.in_flight.insert(ReleaseNumber(1), 1);
+    world.request(2).expect("accepted");
+    while world.document.current_release != Some(ReleaseNumber(2)) {
+        let step = world.plan().first().cloned().expect("something to do");
+        world.perform(&step, false);
+        if let Some(prepared) = world.prepared.get_mut(&ReleaseNumber(2)) {
+            prepared.processes.retain(|spec| spec.id.release.is_some());
+        }
+        assert!(ids(&world).contains(&"db.1".to_owned()), "{:?}", ids(&world));
+    }
+    world.in_flight.clear();
+    world.settle();
+    assert_eq!(ids(&world), ["web.1@2"]);
 }
 
 /// Invariant 5 on a server. Fails without the comparison with `newest_release`.

@@ -1,17 +1,18 @@
 //! JeCloud installs itself: the right binary is copied to the server, tried, and only then called `jecloud` there.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jecloud_cloud::{Machine as _, MachineError, check};
-use jecloud_disk::durable;
+use jecloud_cloud::{MachineError, check};
+use jecloud_disk::fault::point;
 use jecloud_model::ids::Digest;
+use jecloud_model::version::Version;
 
+use crate::binaries::{Binaries, digest_of};
 use crate::error::RemoteError;
 use crate::machine::{RemoteMachine, text};
-use crate::upload::{Upload, sha256_of};
+use crate::upload::Upload;
 
 /// How long an answer may take that needs no work.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -29,25 +30,20 @@ if [ "$(readlink -- "$2")" = "$1" ]; then exit; fi
 mkdir -p -- "$(dirname -- "$2")" && ln -s -- "$1" "$2.new.$$" && mv -fT -- "$2.new.$$" "$2"
 "#;
 
-/// What the header of an executable for Linux says at byte 18, by the name that `uname -m` has for the architecture:
-/// the ELF specification, e_machine.
-const ARCHITECTURES: [(&str, u16); 3] = [("x86_64", 62), ("aarch64", 183), ("riscv64", 243)];
-
-/// Which binary goes to which server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Binaries {
-    /// The one that runs here; it is used where it fits.
-    pub own: PathBuf,
-    /// For other architectures, by the names that `uname -m` has for them: what the configuration says.
-    pub others: BTreeMap<String, PathBuf>,
-}
-
-impl Default for Binaries {
-    /// `/proc/self/exe`, and no others.
-    fn default() -> Self {
-        Self { own: PathBuf::from("/proc/self/exe"), others: BTreeMap::new() }
-    }
-}
+/// Removes binaries below $1 but the newest two, $2, and those that run. Each is a directory with the SHA-256 for a name.
+const PRUNE_SCRIPT: &str = r#"
+set -u
+cd -- "$1" || exit 0
+used=$(readlink /proc/[0-9]*/exe 2>/dev/null)
+kept=0
+for name in $(ls -t); do
+    [ ${#name} -eq 64 ] || continue
+    kept=$((kept + 1))
+    if [ $kept -le 2 ] || [ "$name" = "$2" ]; then continue; fi
+    case "$used" in *"/$name/"*) continue ;; esac
+    rm -rf -- "./$name"
+done
+"#;
 
 /// What is installed now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,33 +55,70 @@ pub struct Installed {
 }
 
 impl RemoteMachine {
-    /// Has the server have this JeCloud and be one: [`RemoteMachine::install`], then [`RemoteMachine::init`].
+    /// Has the server have this JeCloud and be one: as [`RemoteMachine::install`] and [`RemoteMachine::init`], but called
+    /// `jecloud` there only when what runs is renewed. So what is called `jecloud` has nothing older running.
     ///
     /// # Errors
     ///
     /// As these two.
     pub fn set_up(&self, binaries: &Binaries, listen: &[SocketAddr]) -> Result<(), MachineError> {
-        self.install(binaries, &mut |_| {})?;
-        self.init(listen)
+        let (installed, program) = self.place(binaries, &mut |_| {})?;
+        point("remote.renew.init").map_err(|source| self.stopped(source))?;
+        self.init_as(&program, listen)?;
+        point("remote.renew.switch").map_err(|source| self.stopped(source))?;
+        self.switch(&installed, &program)
     }
 
     /// Has the server have this JeCloud. Done again it changes nothing; a newer one takes the place of an older in one
-    /// step. The older stays where it was, for the processes that run it.
+    /// step. The newest two stay where they are, and all for the processes that run them.
     ///
     /// # Errors
     ///
     /// Among others [`MachineError::Refused`] where there is no binary that fits, or where it does not run there; then
     /// the one that was there before is still the one that is called.
     pub fn install(&self, binaries: &Binaries, progress: &mut dyn FnMut(u64)) -> Result<Installed, MachineError> {
+        let (installed, program) = self.place(binaries, progress)?;
+        self.switch(&installed, &program)?;
+        Ok(installed)
+    }
+
+    /// Whether what is called `jecloud` on the server is another one than its client, and not a newer one.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Outdated`] where it is a newer one.
+    pub(crate) fn is_older(&self, binaries: &Binaries) -> Result<bool, MachineError> {
         let file = self.fitting(binaries)?;
-        let unreadable = |source: std::io::Error| {
-            self.failed(RemoteError::Local { doing: format!("read {}", file.display()), source: source.into() })
-        };
-        let disk = |source| self.failed(RemoteError::Disk { target: String::new(), source });
-        let mut open =
-            durable::open(&file).map_err(disk)?.ok_or_else(|| unreadable(std::io::ErrorKind::NotFound.into()))?;
-        let sha256 = sha256_of(&mut open).map_err(unreadable)?;
-        let to = text(&self.places().versions.join(sha256.as_str()).join("jecloud"));
+        let sha256 = digest_of(&file).map_err(|source| self.unreadable(&file, source))?;
+        let program = text(&self.places().program);
+        let link = self.run(&["readlink", "--", &program], b"", ANSWER)?;
+        let link = String::from_utf8_lossy(&link.stdout).into_owned();
+        if link.lines().last() == Some(self.path_of(&sha256).as_str()) {
+            return Ok(false);
+        }
+        let there = self.run(&[&program, "version"], b"", ANSWER)?;
+        let there = Version::in_words(&String::from_utf8_lossy(&there.stdout)).filter(|_| there.is_success());
+        let own = jecloud_disk::program::version(&file);
+        let own = own.map_err(|source| self.failed(RemoteError::Disk { target: String::new(), source }))?;
+        if let (Some(there), Some(own)) = (there, own)
+            && there > own
+        {
+            return Err(MachineError::Outdated {
+                error: format!("the server has JeCloud {there}, and this is the older JeCloud {own}"),
+                hint: format!(
+                    "Nothing was changed. Install JeCloud {there} or newer where you typed this; nothing goes back to an \
+                     older version by itself."
+                ),
+            });
+        }
+        Ok(true)
+    }
+
+    /// Puts the binary for the server there, under a name of its own, and tries it. Returns where it is.
+    fn place(&self, binaries: &Binaries, progress: &mut dyn FnMut(u64)) -> Result<(Installed, String), MachineError> {
+        let file = self.fitting(binaries)?;
+        let sha256 = digest_of(&file).map_err(|source| self.unreadable(&file, source))?;
+        let to = self.path_of(&sha256);
         // The app's users run it too.
         let open_script = "umask 022 && mkdir -p -- \"$1\"";
         let directory = text(&self.places().versions.join(sha256.as_str()));
@@ -100,9 +133,28 @@ impl RemoteMachine {
                     .to_owned(),
             });
         }
-        self.tell("switch to it", &["sh", "-c", SWITCH_SCRIPT, "sh", &to, &text(&self.places().program)])?;
         let version = String::from_utf8_lossy(&tried.stdout).trim().to_owned();
-        Ok(Installed { sha256, version })
+        Ok((Installed { sha256, version }, to))
+    }
+
+    /// Has this binary be called `jecloud`, and removes the oldest.
+    fn switch(&self, installed: &Installed, program: &str) -> Result<(), MachineError> {
+        self.tell("switch to it", &["sh", "-c", SWITCH_SCRIPT, "sh", program, &text(&self.places().program)])?;
+        let versions = text(&self.places().versions);
+        self.tell("remove old ones", &["sh", "-c", PRUNE_SCRIPT, "sh", &versions, installed.sha256.as_str()])
+    }
+
+    /// Where the binary with this content is.
+    fn path_of(&self, sha256: &Digest) -> String {
+        text(&self.places().versions.join(sha256.as_str()).join("jecloud"))
+    }
+
+    fn unreadable(&self, file: &Path, source: std::io::Error) -> MachineError {
+        self.failed(RemoteError::Local { doing: format!("read {}", file.display()), source: source.into() })
+    }
+
+    fn stopped(&self, source: std::io::Error) -> MachineError {
+        self.failed(RemoteError::Local { doing: "go on".to_owned(), source: source.into() })
     }
 
     /// Has the server be one: directories, users, and what brings JeCloud back at boot. Done again it changes nothing.
@@ -111,10 +163,14 @@ impl RemoteMachine {
     ///
     /// What `update-server init` says.
     pub fn init(&self, listen: &[SocketAddr]) -> Result<(), MachineError> {
+        self.init_as(&text(&self.places().program), listen)
+    }
+
+    fn init_as(&self, program: &str, listen: &[SocketAddr]) -> Result<(), MachineError> {
         let listen: Vec<String> =
             listen.iter().flat_map(|address| ["--listen".to_owned(), address.to_string()]).collect();
         let args: Vec<&str> = std::iter::once("init").chain(listen.iter().map(String::as_str)).collect();
-        check("init", &self.call(&args, None, INIT)?)
+        check("init", &self.call_as(program, &args, None, INIT)?)
     }
 
     /// The binary for the server, as a file of this machine.
@@ -140,52 +196,11 @@ impl RemoteMachine {
                 hint: String::new(),
             });
         }
-        let chosen = binaries.others.get(architecture).unwrap_or(&binaries.own);
-        let fits = architecture_of(chosen)
-            .map_err(|source| self.failed(RemoteError::Disk { target: String::new(), source }))?;
-        if fits.as_deref() == Some(architecture) {
-            return Ok(chosen.clone());
-        }
-        let what = fits.map_or("no program for Linux".to_owned(), |fits| format!("for {fits}"));
-        Err(MachineError::Refused {
-            error: format!("the server needs a JeCloud for {architecture}, and {} is {what}", chosen.display()),
-            hint: format!(
-                "Build one with `cargo build --release --target {architecture}-unknown-linux-gnu`, and name it in jecloud.toml."
-            ),
-        })
+        binaries.for_architecture(architecture)
     }
 
     fn tell(&self, doing: &str, argv: &[&str]) -> Result<(), MachineError> {
         let told = self.run(argv, b"", ANSWER)?;
         if told.is_success() { Ok(()) } else { Err(self.refused(doing, &told)) }
-    }
-}
-
-/// For which architecture a file is a program for Linux; none where it is no such thing.
-fn architecture_of(path: &Path) -> Result<Option<String>, jecloud_disk::DiskError> {
-    use std::io::Read as _;
-    let Some(mut file) = durable::open(path)? else { return Ok(None) };
-    let mut header = [0; 20];
-    // 64 bits, little-endian: all that there is.
-    if file.read_exact(&mut header).is_err() || header[..6] != *b"\x7fELF\x02\x01" {
-        return Ok(None);
-    }
-    let machine = u16::from_le_bytes([header[18], header[19]]);
-    let known = ARCHITECTURES.iter().find(|(_, number)| *number == machine);
-    Ok(known.map(|(name, _)| (*name).to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn programs_are_told_apart() {
-        assert_eq!(
-            architecture_of(&Binaries::default().own).expect("readable").as_deref(),
-            Some(std::env::consts::ARCH)
-        );
-        assert_eq!(architecture_of(Path::new("/etc/passwd")).expect("readable"), None);
-        assert_eq!(architecture_of(Path::new("/nowhere")).expect("no error"), None);
     }
 }

@@ -13,6 +13,7 @@
 //! Not promised: that a command ends when its connection is lost. What does not write may go on.
 
 mod authenticate;
+mod binaries;
 mod connect;
 mod console;
 mod drive;
@@ -32,13 +33,14 @@ mod target;
 mod terminal;
 mod upload;
 
+pub use binaries::Binaries;
 pub use connect::{Connection, Jump, Timing};
 pub use console::fingerprints_on_console;
 pub use drive::{Ended, Finished, Stream};
 pub use error::RemoteError;
 pub use host_key::{HostKey, HostKeyRule};
 pub use identity::{Identity, OwnKeys};
-pub use install::{Binaries, Installed};
+pub use install::Installed;
 pub use key_pair::{KeyPair, PrivateText};
 pub use machine::{Places, RemoteMachine};
 pub use machines::SshMachines;

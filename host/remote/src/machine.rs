@@ -1,5 +1,6 @@
 //! A server on which `jecloud update-server …` runs, reached by SSH.
 
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use jecloud_cloud::{Interactive, Machine, MachineError, ObjectStore, Output, check};
 use jecloud_model::layout::ServerRoot;
 
+use crate::binaries::Binaries;
 use crate::connect::{Connection, lock};
 use crate::drive::{Ended, Finished};
 use crate::error::RemoteError;
@@ -64,12 +66,31 @@ pub struct RemoteMachine {
     places: Places,
     objects: Arc<Objects>,
     session: Mutex<Option<Session>>,
+    peer_address: Option<String>,
+    /// Which JeCloud it is to have, and where its front listens; none: what it has.
+    setup: Option<(Binaries, Vec<SocketAddr>)>,
+    /// It was found to have it, or was given it.
+    is_renewed: Mutex<bool>,
 }
 
 impl RemoteMachine {
     /// `name` is what messages call it. `objects` is shared by all machines of a process.
     pub fn new(name: impl Into<String>, connection: Connection, places: Places, objects: Arc<Objects>) -> Self {
-        Self { name: name.into(), connection, places, objects, session: Mutex::new(None) }
+        let (session, is_renewed) = (Mutex::new(None), Mutex::new(false));
+        let (name, peer_address, setup) = (name.into(), None, None);
+        Self { name, connection, places, objects, session, peer_address, setup, is_renewed }
+    }
+
+    /// The same, where other servers reach it by another address than this machine does.
+    #[must_use]
+    pub fn with_peer_address(self, address: Option<&str>) -> Self {
+        Self { peer_address: address.map(str::to_owned), ..self }
+    }
+
+    /// The same, which gets the JeCloud of its client before it is told anything, where it has an older one.
+    #[must_use]
+    pub fn with_setup(self, binaries: Binaries, listen: Vec<SocketAddr>) -> Self {
+        Self { setup: Some((binaries, listen)), ..self }
     }
 
     /// The same, with a session that exists.
@@ -178,6 +199,22 @@ impl RemoteMachine {
         }
     }
 
+    /// [`Machine::call`] with this `jecloud` instead of the one that is called by that name.
+    pub(crate) fn call_as(
+        &self,
+        program: &str,
+        args: &[&str],
+        stdin: Option<&[u8]>,
+        timeout: Duration,
+    ) -> Result<Output, MachineError> {
+        let root = text(self.places.root.path());
+        let argv = self.command(args, program, &root);
+        let finished = self
+            .once_more(|session| session.exec(&argv, stdin.unwrap_or_default(), timeout))
+            .map_err(|error| self.failed(error))?;
+        self.output(args, finished)
+    }
+
     /// `jecloud update-server ARGS --root ROOT`.
     fn command<'a>(&self, args: &[&'a str], program: &'a str, root: &'a str) -> Vec<&'a str> {
         [self.before(), &[program, "update-server"], args, &["--root", root]].concat()
@@ -234,6 +271,10 @@ impl Machine for RemoteMachine {
         Some(self.connection.target.host.clone())
     }
 
+    fn peer_address(&self) -> Option<String> {
+        self.peer_address.clone().or_else(|| self.host())
+    }
+
     fn interact(&self, what: Interactive<'_>) -> Result<i32, MachineError> {
         let session = self.session().map_err(|error| self.failed(error))?;
         let (program, root) = (text(&self.places.program), text(self.places.root.path()));
@@ -244,13 +285,21 @@ impl Machine for RemoteMachine {
         crate::interact::interact(&session, argv.as_deref()).map_err(|error| self.failed(error))
     }
 
+    fn renew(&self) -> Result<(), MachineError> {
+        let Some((binaries, listen)) = &self.setup else { return Ok(()) };
+        // Whoever else wants to tell it something waits.
+        let mut is_renewed = lock(&self.is_renewed);
+        if !*is_renewed {
+            if self.is_older(binaries)? {
+                self.set_up(binaries, listen)?;
+            }
+            *is_renewed = true;
+        }
+        Ok(())
+    }
+
     fn call(&self, args: &[&str], stdin: Option<&[u8]>, timeout: Duration) -> Result<Output, MachineError> {
-        let (program, root) = (text(&self.places.program), text(self.places.root.path()));
-        let argv = self.command(args, &program, &root);
-        let finished = self
-            .once_more(|session| session.exec(&argv, stdin.unwrap_or_default(), timeout))
-            .map_err(|error| self.failed(error))?;
-        self.output(args, finished)
+        self.call_as(&text(&self.places.program), args, stdin, timeout)
     }
 
     fn follow(

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use jecloud_cloud::{Details, Found, Machine, MachineError, Machines};
 use jecloud_model::cloud::{Place, ServerRecord};
 
+use crate::binaries::Binaries;
 use crate::connect::{Connection, Jump, Timing, lock};
 use crate::host_key::{HostKey, HostKeyRule};
 use crate::identity::Identity;
-use crate::install::Binaries;
 use crate::machine::{Places, RemoteMachine};
 use crate::objects::Objects;
 use crate::session::Session;
@@ -94,7 +94,8 @@ impl SshMachines {
         }
         let connection = self.connection(target.clone(), HostKeyRule::Pinned(host_key.clone()));
         let name = place.server.to_string();
-        let mut machine = RemoteMachine::new(name, connection, self.places.clone(), self.objects.clone());
+        let mut machine = RemoteMachine::new(name, connection, self.places.clone(), self.objects.clone())
+            .with_setup(self.binaries.clone(), self.listen.clone());
         if let Some(session) = session {
             machine = machine.with_session(session);
         }

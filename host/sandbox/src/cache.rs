@@ -11,12 +11,14 @@
 //! A file holds what the compiler made, so that it can be mapped as it is, then the code (32 bytes). The code covers
 //! the component's digest and the engine too, so that a file cannot stand in for another one.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
-use jecloud_disk::durable;
+use jecloud_disk::{durable, tree};
 use jecloud_model::ids::Digest;
 use rustix::fs::{FileType, Mode, chmod, fstat, stat};
 use rustix::process::geteuid;
@@ -33,6 +35,13 @@ const CHUNK_BYTES: usize = 128 << 10;
 
 /// Of the permission bits, those of others.
 const OTHERS: u32 = 0o077;
+
+/// So many of an engine's 64 digits are in the name of a file.
+const ENGINE_DIGITS: usize = 16;
+
+/// Of so many engines the newest what they compiled is kept: that of this JeCloud, and that of the one before it, which
+/// may still run.
+const KEPT_ENGINES: usize = 2;
 
 /// A file that was verified.
 pub(crate) struct Stored(OwnedFd);
@@ -61,7 +70,7 @@ impl Cache {
 
     /// `DIGEST-ENGINE.cwasm`; of the engine's 64 digits 16 are enough to tell files apart, and the code covers all.
     fn path(&self, digest: &Digest) -> PathBuf {
-        self.dir.join(format!("{digest}-{}.cwasm", &self.compatibility[..16]))
+        self.dir.join(format!("{digest}-{}.cwasm", &self.compatibility[..ENGINE_DIGITS]))
     }
 
     /// What was stored for a component by this engine; none where there is nothing, or nothing that can be trusted.
@@ -99,7 +108,29 @@ impl Cache {
         let mut mac = self.mac(self.key()?, digest);
         mac.update(artifact);
         let bytes = [artifact, mac.finalize().as_bytes()].concat();
-        Ok(durable::replace(&self.path(digest), &bytes, 0o600)?)
+        durable::replace(&self.path(digest), &bytes, 0o600)?;
+        self.prune();
+        Ok(())
+    }
+
+    /// Removes what engines compiled that nobody uses any more: all but the newest few. What cannot be removed now is
+    /// when something is compiled the next time.
+    fn prune(&self) {
+        let mut engines: BTreeMap<String, (SystemTime, Vec<PathBuf>)> = BTreeMap::new();
+        for name in tree::list(&self.dir).unwrap_or_default() {
+            let Some(engine) = name.to_str().and_then(engine_of) else { continue };
+            let path = self.dir.join(&name);
+            let Ok(Some(modified)) = tree::modified(&path) else { continue };
+            let (newest, files) = engines.entry(engine.to_owned()).or_insert((modified, Vec::new()));
+            *newest = modified.max(*newest);
+            files.push(path);
+        }
+        engines.remove(&self.compatibility[..ENGINE_DIGITS]);
+        let mut others: Vec<_> = engines.into_values().collect();
+        others.sort_by_key(|(newest, _)| std::cmp::Reverse(*newest));
+        for path in others.into_iter().skip(KEPT_ENGINES - 1).flat_map(|(_, files)| files) {
+            let _ = durable::remove(&path);
+        }
     }
 
     /// The beginning of a code, which the artifact's bytes complete.
@@ -152,6 +183,12 @@ impl Cache {
     }
 }
 
+/// By which engine a file of this name was compiled; none for what is no such file.
+fn engine_of(name: &str) -> Option<&str> {
+    let (_, engine) = name.strip_suffix(".cwasm")?.rsplit_once('-')?;
+    (engine.len() == ENGINE_DIGITS).then_some(engine)
+}
+
 /// A file of at most `max_bytes` that belongs to us and that nobody else can open, and its size; none for every other
 /// file, and where there is none. What is checked is the open file, not the name.
 fn open_private(
@@ -173,9 +210,35 @@ fn unusable(path: &Path, reason: String) -> SandboxError {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "the test puts a file where another engine would look for its own")]
+    #![expect(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "the test puts a file where another engine would look for its own"
+    )]
 
     use super::*;
+
+    /// Fails when nothing is removed, when what this engine compiled is, and when what is no compiled hook is.
+    #[test]
+    fn what_the_last_two_engines_compiled_is_kept() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("compiled");
+        let cache = |engine: &str| Cache::new(path.clone(), engine.repeat(64), 1000);
+        let digests = [Digest::of(b"one"), Digest::of(b"other")];
+        for (engine, hours) in [("a", 3), ("b", 1), ("c", 2)] {
+            for digest in &digests {
+                cache(engine).store(digest, b"machine code").unwrap();
+                let file = std::fs::File::open(cache(engine).path(digest)).unwrap();
+                file.set_modified(SystemTime::now() - std::time::Duration::from_secs(3600 * hours)).unwrap();
+            }
+        }
+        let kept = |engine: &str| digests.iter().filter(|digest| cache(engine).path(digest).exists()).count();
+        // When `c` compiled, `a` was the older one of the two others.
+        assert_eq!([kept("a"), kept("b"), kept("c")], [0, 2, 2]);
+        cache("d").store(&digests[0], b"machine code").unwrap();
+        assert_eq!([kept("b"), kept("c"), kept("d")], [2, 0, 1]);
+        assert!(path.join("key").exists());
+    }
 
     /// Fails where the code does not cover the engine: machine code of another one would be loaded.
     #[test]

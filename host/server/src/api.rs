@@ -8,29 +8,32 @@ use std::time::{Duration, Instant};
 use jecloud_disk::lock;
 use jecloud_disk::log::{self, RotatingLog};
 use jecloud_disk::{durable, tree};
-use jecloud_launch::{Launch, User};
+use jecloud_launch::Launch;
 use jecloud_model::app::{AppDocument, DeploymentState, Outcome, Requested};
+use jecloud_model::cloud::Basis;
 use jecloud_model::events::{Event, What};
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::processes::ProcessStatus;
-use jecloud_model::release::Release;
 use jecloud_model::secrets::SecretValue;
+use jecloud_model::topology::{Order, Told, Topology};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::now;
 use crate::error::ServerError;
 use crate::place::Place;
-use crate::process_manager::process_manager;
-use crate::server::{self, APP_USER, Server, ServerDocument};
+use crate::process_manager::{Renewed, process_manager};
+use crate::server::{self, Server, ServerDocument};
 use crate::tables;
+use crate::users;
+use crate::wishes;
 
-/// Makes the directory of a server, and where JeCloud is root the user as whom apps run, and what brings it back at
-/// boot. `exe` is the binary that is to be started then.
+/// Makes the directory of a server, and where JeCloud is root what brings it back at boot. `exe` is the binary that is to
+/// be started then.
 ///
 /// # Errors
 ///
-/// Among others [`ServerError::Request`] where the user cannot be made.
+/// Among others [`ServerError::Request`] where systemd does not take its units.
 pub fn init(
     root: &ServerRoot,
     exe: &Path,
@@ -43,9 +46,8 @@ pub fn init(
     durable::create_dirs(&root.hooks(), 0o755)?;
     let before = server::document(root)?;
     let mut document = before.clone();
-    if jecloud_launch::is_root() {
-        let name = document.app_user.get_or_insert_with(|| APP_USER.to_owned()).clone();
-        make_user(&name)?;
+    if jecloud_launch::is_root() && jecloud_systemd::is_in_charge(root) {
+        crate::users::make(jecloud_systemd::FRONT_USER, "the front of JeCloud")?;
     }
     if listen.is_some() {
         document.listen = listen;
@@ -57,26 +59,40 @@ pub fn init(
             .map_err(|source| ServerError::Format { path: root.server_document(), source })?;
         durable::write_json(&root.server_document(), &document, 0o644)?;
     }
-    crate::boot::install(root, exe)?;
+    renew(root, exe)?;
     Ok(document)
 }
 
-/// A user without a password, a home or a shell.
-fn make_user(name: &str) -> Result<(), ServerError> {
-    if User::lookup(name).is_some() {
-        return Ok(());
-    }
-    jecloud_disk::fault::point("init.make-user").map_err(|source| ServerError::Io { action: "make a user", source })?;
-    let arguments = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"];
-    let launch = Launch::new("useradd").args(arguments).args(["--shell", "/usr/sbin/nologin", "--", name]);
-    let limits = jecloud_launch::RunLimits { timeout: Duration::from_secs(60), keep_bytes: 4096 };
-    let finished = jecloud_launch::run(launch, limits, &|| false, &mut |_, _| {})?;
-    // Another one may have been faster.
-    if finished.status.success() || User::lookup(name).is_some() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&finished.stderr).trim().to_owned();
-    Err(ServerError::Request(format!("the user {name} cannot be made: useradd {}: {said}", finished.status)))
+/// Has what runs here of JeCloud, and what brings it back at boot, be of this binary. Nothing that is asked of the apps
+/// is lost by that. Returns whether something had to be replaced.
+///
+/// # Errors
+///
+/// [`ServerError::Newer`] where what runs is newer: then nothing was changed.
+pub fn renew(root: &ServerRoot, exe: &Path) -> Result<bool, ServerError> {
+    let is_renewed = match process_manager(root, exe).renew()? {
+        Renewed::Nothing => false,
+        Renewed::Replaced => true,
+        Renewed::Newer(running) => return Err(ServerError::Newer { running }),
+    };
+    crate::boot::install(root, exe)?;
+    Ok(is_renewed)
+}
+
+/// What a roll-forward that somebody asked for did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolledForward {
+    /// Whether JeCloud's own processes were replaced by those of this binary.
+    pub renewed: bool,
+    /// Processes of apps that did not run and were started: `shop production web.1`.
+    pub started: Vec<String>,
+}
+
+/// The processes that run, with their numbers; none where there is no process manager.
+pub fn running(server: &Server) -> BTreeMap<String, u32> {
+    let name = |status: &ProcessStatus| format!("{} {} {}", status.app, status.environment, status.id.short());
+    let statuses = server.processes.statuses().unwrap_or_default();
+    statuses.iter().filter_map(|status| Some((name(status), status.pid?))).collect()
 }
 
 /// What a server says about itself.
@@ -97,13 +113,23 @@ pub struct EnvironmentStatus {
     pub environment: EnvironmentName,
     /// `app.json`.
     pub document: AppDocument,
-    /// Host names that its front answers for.
+    /// Host names that its front answers for; none where nothing here takes requests.
     pub hosts: Vec<String>,
     /// What the process manager says; none where it does not run.
     pub processes: Option<Vec<ProcessStatus>>,
+    /// What is known of the releases that it runs or deploys: what other servers are told of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub told: BTreeMap<ReleaseNumber, Told>,
+    /// What a person has to know about what runs.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// From which state of which cloud the server was told something about the app the last time.
+    #[serde(default)]
+    pub basis: Option<Basis>,
 }
 
-/// Answers for all apps and environments, or for some. Starts nothing.
+/// Answers for all apps and environments, or for some: also for one that was destroyed but for its user, so that whoever
+/// wants it destroyed goes on with it. Starts nothing.
 pub fn status(
     root: &ServerRoot,
     exe: &Path,
@@ -113,7 +139,8 @@ pub fn status(
     let manager = process_manager(root, exe);
     let processes = manager.statuses().ok();
     let mut environments = Vec::new();
-    for place in Place::all(root)? {
+    let known = crate::basis::known(root)?;
+    for place in Place::all(root)?.into_iter().chain(users::left_over(root)?) {
         if app.is_some_and(|app| *app != place.app)
             || environment.is_some_and(|environment| *environment != place.environment)
         {
@@ -128,13 +155,33 @@ pub fn status(
         let own = |status: &&ProcessStatus| status.app == place.app && status.environment == place.environment;
         environments.push(EnvironmentStatus {
             processes: processes.as_ref().map(|all| all.iter().filter(own).cloned().collect()),
-            hosts: prepared.map(|prepared| prepared.hosts).unwrap_or_default(),
+            hosts: prepared
+                .filter(|prepared| !prepared.routes.is_empty())
+                .map(|prepared| prepared.hosts)
+                .unwrap_or_default(),
+            told: told(&place, &document)?,
+            notes: serving
+                .and_then(|release| place.release(release).ok())
+                .and_then(|release| wishes::not_enforced(&release.processes, &*manager))
+                .into_iter()
+                .collect(),
+            basis: known.apps.get(&place.app).cloned(),
             app: place.app,
             environment: place.environment,
             document,
         });
     }
     Ok(ServerStatus { environments, addresses: manager.addresses() })
+}
+
+/// What is to be said of the releases that run here or are being deployed.
+fn told(place: &Place, document: &AppDocument) -> Result<BTreeMap<ReleaseNumber, Told>, ServerError> {
+    let deploying = document.deployment.as_ref().map(|deployment| deployment.release);
+    let of = |number: ReleaseNumber| {
+        let gives = place.prepared(number)?.map(|prepared| prepared.gives).unwrap_or_default();
+        Ok((number, Told { topology: place.topology(number)?, gives }))
+    };
+    document.current_release.into_iter().chain(deploying).map(of).collect()
 }
 
 /// The question of which objects are missing.
@@ -180,7 +227,7 @@ pub fn missing(root: &ServerRoot, question: Question) -> Result<Objects, ServerE
 
 /// Puts an archive in place. Its content is verified when it is unpacked.
 pub fn put_archive(place: &Place, version: &VersionId, file: &Path) -> Result<(), ServerError> {
-    durable::create_dirs(&place.root.versions(), 0o755)?;
+    place.make()?;
     let mut from = durable::open(file)?.ok_or_else(|| ServerError::Missing { path: file.to_owned() })?;
     durable::replace_with(&place.root.archive(version), 0o600, |out| {
         std::io::copy(&mut from, out).map_err(|source| ServerError::Io { action: "copy the archive", source })?;
@@ -203,7 +250,7 @@ pub fn put_hook(root: &ServerRoot, digest: &Digest, file: &Path) -> Result<(), S
 
 /// Keeps the secrets of an environment: processes that are started from now on get these.
 pub fn put_secrets(place: &Place, secrets: &BTreeMap<String, SecretValue>) -> Result<(), ServerError> {
-    durable::create_dirs(place.root.path(), 0o755)?;
+    place.make()?;
     let path = place.root.secrets();
     if durable::read_json::<BTreeMap<String, SecretValue>>(&path).ok().flatten().as_ref() == Some(secrets) {
         return Ok(());
@@ -211,13 +258,31 @@ pub fn put_secrets(place: &Place, secrets: &BTreeMap<String, SecretValue>) -> Re
     Ok(durable::write_json(&path, secrets, 0o600)?)
 }
 
-/// Records the wish to deploy a release and has a roll-forward begin with it. Returns at once.
-pub fn deploy(server: &Server, release: &Release) -> Result<Requested, ServerError> {
+/// Records the wish to deploy a release and has a roll-forward begin with it. Returns at once. What runs here of an older
+/// JeCloud is renewed before.
+///
+/// # Errors
+///
+/// Among others [`ServerError::Request`] where not all of a new release runs on every server and nobody says which one
+/// this is.
+pub fn deploy(server: &Server, order: &Order) -> Result<Requested, ServerError> {
+    renew(&server.root, &server.exe)?;
+    let Order { release, topology } = order;
     let place = Place::new(&server.root, &release.app, &release.environment);
-    durable::create_dirs(place.root.path(), 0o755)?;
-    durable::create_dirs(&place.root.versions(), 0o755)?;
+    place.make()?;
     let known = place.document()?.newest_release;
     if release.number > known {
+        let topology = match topology {
+            Some(topology) => topology.clone(),
+            None if release.is_split() => {
+                let release = release.number;
+                return Err(ServerError::Request(format!(
+                    "{release} is new here, and nobody says which server this is"
+                )));
+            }
+            None => Topology::default(),
+        };
+        place.write_topology(release.number, &topology)?;
         place.write_release(release)?;
     }
     let requested =
@@ -351,13 +416,11 @@ pub fn pins(
 
 /// Has the process manager run where anything is wanted of it: after a boot, or after everything was killed.
 pub fn revive(server: &Server) -> Result<(), ServerError> {
+    let mut is_wanted = false;
     for place in Place::all(&server.root)? {
         let table: Option<jecloud_model::processes::ProcessTable> =
             durable::read_json(&place.root.process_table()).unwrap_or_default();
-        if table.is_some_and(|table| !table.processes.is_empty()) {
-            server.processes.reconcile()?;
-            return Ok(());
-        }
+        is_wanted |= table.is_some_and(|table| !table.processes.is_empty());
     }
-    Ok(())
+    server.processes.tend(is_wanted)
 }

@@ -10,9 +10,7 @@ use jecloud_launch::{Launch, RunLimits};
 use jecloud_model::layout::ServerRoot;
 
 use crate::error::ServerError;
-
-/// Where servers have their proper place: DESIGN §3, and the home of root on its own machine.
-const PROPER_PLACES: [&str; 2] = ["/var/cloud", "/var/lib/jecloud/server"];
+use crate::server;
 
 /// A file that brings JeCloud back.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,22 +19,26 @@ struct BootFile {
     text: String,
 }
 
-/// Installs what brings JeCloud back, where this is root's own server. Done again it changes nothing.
+/// Installs what brings JeCloud back, where this is root's own server; on one that runs systemd, the front among it. Done again it changes nothing.
 ///
 /// # Errors
 ///
 /// Among others where systemd does not take the units.
 pub(crate) fn install(root: &ServerRoot, exe: &Path) -> Result<(), ServerError> {
-    let proper = PROPER_PLACES.iter().any(|place| root.path() == Path::new(place));
-    if !proper || !jecloud_launch::is_root() {
+    if !jecloud_systemd::is_proper(root) || !jecloud_launch::is_root() {
         return Ok(());
     }
-    if tree::is_dir(Path::new("/run/systemd/system"))? {
+    if jecloud_systemd::is_in_charge(root) {
+        let listen = server::document(root)?.listen;
+        let front = jecloud_systemd::Front::new(root.clone(), exe.to_owned());
+        front.install(listen.as_deref()).map_err(crate::process_manager::failed)?;
         let mut changed = false;
         for file in units(root, exe) {
             changed |= write(&file)?;
         }
-        if changed {
+        // Whoever wrote them may have died before this.
+        let enabled = Path::new(jecloud_systemd::UNITS).join("timers.target.wants/jecloud-rollforward.timer");
+        if changed || !tree::exists(&enabled)? {
             systemctl(&["daemon-reload"])?;
             systemctl(&["enable", "--now", "jecloud-rollforward.timer"])?;
         }
@@ -68,7 +70,7 @@ fn systemctl(arguments: &[&str]) -> Result<(), ServerError> {
 
 /// A service that rolls forward, and the timer that starts it at boot and every minute. What it starts lives on.
 fn units(root: &ServerRoot, exe: &Path) -> [BootFile; 2] {
-    let directory = Path::new("/etc/systemd/system");
+    let directory = Path::new(jecloud_systemd::UNITS);
     let service = format!(
         "[Unit]\nDescription=JeCloud: finish what was begun, and have everything run that should\n\n\
          [Service]\nType=oneshot\nKillMode=process\n\

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jecloud_disk::{durable, tree};
-use jecloud_launch::DEFAULT_PATH;
+use jecloud_launch::{DEFAULT_PATH, User};
 use jecloud_model::ids::{InstanceId, ServiceName};
 use jecloud_model::release::Release;
 use jecloud_model::secrets;
@@ -14,7 +14,7 @@ use crate::commands::Runner;
 use crate::error::ServerError;
 use crate::fill::Filling;
 use crate::place::Place;
-use crate::server::Server;
+use crate::users;
 use crate::work::Work;
 use crate::work::packages;
 
@@ -27,29 +27,34 @@ pub(crate) struct Surroundings<'a> {
     /// `{data}`.
     pub data: PathBuf,
     packages: BTreeMap<String, String>,
+    host: String,
     /// The host's own few variables, as templates: a hook may replace them.
     pub of_host: BTreeMap<String, String>,
     /// The same with the values of all services.
     pub before: BTreeMap<String, String>,
     /// Variables that the person sets, as templates: they have the last word.
     pub after: BTreeMap<String, String>,
+    /// As whom the app runs, where JeCloud is root.
+    user: Option<User>,
 }
 
 impl<'a> Surroundings<'a> {
     /// Makes the service's own directory where it is missing.
     pub(crate) fn new(
-        server: &Server,
         place: &Place,
+        user: Option<User>,
         release: &'a Release,
         service: &'a ServiceName,
     ) -> Result<Self, ServerError> {
         let data = place.root.service(service);
         let home = data.join("home");
+        // What is above is for the user to pass through.
+        durable::create_dirs(&place.root.path().join("services"), 0o755)?;
         for directory in [&data, &home] {
             if !tree::exists(directory)? {
-                durable::create_dirs(directory, 0o755)?;
-                if let Some((user, group)) = server.owner() {
-                    tree::chown(directory, (user, group))?;
+                durable::create_dirs(directory, users::PRIVATE)?;
+                if let Some(User { uid, gid }) = user {
+                    tree::chown(directory, (uid, gid))?;
                 }
             }
         }
@@ -68,8 +73,9 @@ impl<'a> Surroundings<'a> {
         let secret = release.secrets.iter().filter(|(_, secret)| secret.variable);
         let after = plain.chain(secret.map(|(name, _)| (name.clone(), secrets::placeholder(name)))).collect();
         let source = place.root.version(&release.version);
+        let host = place.topology(release.number)?.host().to_owned();
         let before = of_host.clone();
-        Ok(Self { release, service, source, data, packages, of_host, before, after })
+        Ok(Self { release, service, source, data, packages, host, of_host, before, after, user })
     }
 
     /// With the values of all services, as templates without gaps.
@@ -91,6 +97,7 @@ impl<'a> Surroundings<'a> {
             packages: &self.packages,
             process: None,
             ports: BTreeMap::new(),
+            host: &self.host,
         }
     }
 
@@ -108,7 +115,7 @@ impl<'a> Surroundings<'a> {
             filling,
             env_before: &self.before,
             env_after: &self.after,
-            app_user: work.server.app_user,
+            app_user: self.user,
             cancel: work.cancel,
         }
     }

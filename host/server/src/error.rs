@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use jecloud_disk::DiskError;
 use jecloud_launch::LaunchError;
 use jecloud_model::app::{Failure, RequestRefused, Stale};
+use jecloud_model::cloud::BasisRefused;
 use jecloud_model::format::TooOld;
+use jecloud_model::version::Version;
+use jecloud_supervisor::UserError;
 
 pub use jecloud_model::chain;
 
@@ -41,12 +44,24 @@ pub enum ServerError {
     /// A process could not be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// It is not known as whom something is to run.
+    #[error(transparent)]
+    User(#[from] UserError),
     /// The process manager does not do what it is asked.
     #[error("the process manager does not answer")]
     Supervisor(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The deployment fails for this reason.
     #[error("{}", .0.reason)]
     Deployment(Failure),
+    /// What it was told is based on another state than it should be.
+    #[error("the server does not do it: {0}")]
+    Basis(#[from] BasisRefused),
+    /// What runs on the server is newer than who asks.
+    #[error("JeCloud {running} runs here, and this is the older JeCloud {}", Version::own())]
+    Newer {
+        /// The version that runs.
+        running: Version,
+    },
     /// Something else that is not the deployment's fault.
     #[error("cannot {action}")]
     Io {
@@ -74,9 +89,27 @@ impl ServerError {
                 "Look after the server's disk (who owns that path, is it mounted read-only, is the disk damaged?), then \
                  deploy again.",
             )),
+            Self::User(error) => Ok(Failure::because(chain(&error)).hint("Deploy again.")),
             Self::Launch(error) => Ok(Failure::because(chain(&error))),
             other => Err(other),
         }
+    }
+
+    /// What the person can do; empty where the message says it all.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Newer { running } => format!(
+                "Nothing was changed. Install JeCloud {running} or newer where you typed this; nothing goes back to an \
+                 older version by itself."
+            ),
+            Self::Basis(refused) => refused.hint(),
+            _ => String::new(),
+        }
+    }
+
+    /// Whether somebody else has gone on: who asked has to look again, or to be renewed. Nothing was changed.
+    pub fn is_outdated(&self) -> bool {
+        matches!(self, Self::Newer { .. } | Self::Basis(_))
     }
 }
 

@@ -8,10 +8,12 @@ use std::time::Duration;
 use jecloud_disk::durable;
 use jecloud_launch::{DEFAULT_PATH, Environment, Launch, RunLimits, find_program};
 
+use jecloud_model::ids::ServiceName;
 use jecloud_model::layout::ServerRoot;
+use jecloud_model::topology::Topology;
 use serde::{Deserialize, Serialize};
 
-use crate::packages::{PackageManager, apt};
+use crate::packages;
 
 /// A program that does not print its version in this time is as good as absent.
 const VERSION_DEADLINE: Duration = Duration::from_secs(10);
@@ -55,14 +57,18 @@ struct Remembered {
     value: Option<String>,
 }
 
-/// Files whose change may change what apt would install, and what is installed.
-const PACKAGE_LISTS: [&str; 6] = [
+/// Files whose change may change what would be installed, and what is installed: of apt, then of dnf.
+const PACKAGE_LISTS: [&str; 10] = [
     "/var/lib/dpkg/status",
     "/var/lib/apt/lists",
     "/etc/apt/sources.list",
     "/etc/apt/sources.list.d",
     "/etc/apt/preferences",
     "/etc/apt/preferences.d",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/var/cache/dnf",
+    "/etc/yum.repos.d",
 ];
 
 /// Names the state of what a fact depends on; none where it is found out without a process, and always anew.
@@ -81,26 +87,30 @@ fn depends_on(name: &str) -> Option<String> {
 fn fact(name: &str) -> Option<String> {
     match name.split_once(':') {
         Some(("program", program)) => program_version(program),
-        Some(("candidate", package)) => match PackageManager::of_this_machine()? {
-            PackageManager::Apt => apt::candidate(package),
-        },
-        Some(("installed", package)) => match PackageManager::of_this_machine()? {
-            PackageManager::Apt => apt::installed(package),
-        },
+        Some(("candidate", package)) => packages::of_this_machine()?.candidate(package),
+        Some(("installed", package)) => packages::of_this_machine()?.installed(package),
         Some(_) => None,
         None => match name {
             "os" => Some(std::env::consts::OS.to_owned()),
             "arch" => Some(std::env::consts::ARCH.to_owned()),
             "distribution" => distribution(&os_release()?),
-            "package-manager" => {
-                Some(PackageManager::of_this_machine().map_or("none", PackageManager::name).to_owned())
-            }
-            "can-install" => {
-                Some((PackageManager::of_this_machine().is_some() && jecloud_launch::is_root()).to_string())
-            }
+            "package-manager" => Some(packages::of_this_machine().map_or("none", |manager| manager.name()).to_owned()),
+            "can-install" => Some((packages::of_this_machine().is_some() && jecloud_launch::is_root()).to_string()),
             _ => None,
         },
     }
+}
+
+/// What a service may know of the servers that it runs on.
+pub(crate) fn of_topology(topology: &Topology, service: &ServiceName) -> BTreeMap<String, String> {
+    let host = topology.host().to_owned();
+    let hosts = topology.members.get(service).map_or_else(|| host.clone(), |members| members.join(" "));
+    let mut facts = BTreeMap::from([("host".to_owned(), host), ("hosts".to_owned(), hosts)]);
+    if let Some(server) = &topology.server {
+        facts.insert("server".to_owned(), server.to_string());
+        facts.insert("group".to_owned(), server.group.to_string());
+    }
+    facts
 }
 
 fn os_release() -> Option<String> {

@@ -31,6 +31,8 @@ pub(crate) struct Filling<'a> {
     pub process: Option<&'a InstanceId>,
     /// `{port:NAME}`.
     pub ports: BTreeMap<String, u16>,
+    /// `{host}`.
+    pub host: &'a str,
 }
 
 impl Filling<'_> {
@@ -44,6 +46,7 @@ impl Filling<'_> {
             Placeholder::Package(name) => self.packages.get(name).cloned(),
             Placeholder::Port(name) => self.ports.get(name).map(u16::to_string),
             Placeholder::Process => self.process.map(InstanceId::short),
+            Placeholder::Host => Some(self.host.to_owned()),
             Placeholder::Secret(_) => None,
         }
     }

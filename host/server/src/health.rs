@@ -125,6 +125,7 @@ mod tests {
     use super::*;
     use jecloud_model::hook::Identity;
     use jecloud_model::layout::ServerRoot;
+    use jecloud_model::limits::Limits;
     use jecloud_model::processes::ProcessState;
 
     fn subject(health: Health, port: u16) -> (ProcessSpec, ProcessStatus) {
@@ -140,6 +141,7 @@ mod tests {
             health,
             start_timeout_ms: 1000,
             stop_timeout_ms: 1000,
+            limits: Limits::default(),
         };
         let status = ProcessStatus {
             app: "a".parse().expect("valid"),

@@ -11,11 +11,14 @@ use jecloud_model::ids::{Digest, ServiceName, VersionId};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::powers::{self, Allowed, PlanLimits, Refusal};
 use jecloud_model::release::{Release, ReleaseService};
+use jecloud_model::topology::Topology;
 use jecloud_sandbox::{Hook, SandboxError};
 
 use crate::error::{ServerError, chain};
 use crate::facts;
+use crate::place::Place;
 use crate::server::Server;
+use crate::work::packages;
 
 /// The most that one input may be, whatever the hook asks for: `input` in `wit/types.wit`.
 const LARGEST_INPUT: u64 = 8 << 20;
@@ -65,13 +68,23 @@ pub(crate) struct Asked<'a> {
     hook: Hook,
     limits: PlanLimits,
     inputs: BTreeMap<String, Vec<u8>>,
+    topology: Topology,
 }
 
 impl<'a> Asked<'a> {
     /// Loads the hooks of all services of a release and gathers their inputs.
-    pub(crate) fn of_release(server: &Server, release: &'a Release, source: &Path) -> Result<Vec<Self>, ServerError> {
+    pub(crate) fn of_release(server: &Server, release: &'a Release, place: &Place) -> Result<Vec<Self>, ServerError> {
         let component = |digest: &Digest| Ok(durable::read(&server.root.hook(digest))?);
-        Self::all(server, &component, release, &UnpackedSources(source))
+        let source = place.root.version(&release.version);
+        Self::all(server, &component, release, &place.topology(release.number)?, &UnpackedSources(&source))
+    }
+
+    /// Those of the services that are prepared on this server: packages were looked after for exactly these.
+    pub(crate) fn of_server(server: &Server, release: &'a Release, place: &Place) -> Result<Vec<Self>, ServerError> {
+        let here = packages::read(place, release.number)?;
+        let mut all = Self::of_release(server, release, place)?;
+        all.retain(|asked| here.contains_key(asked.service));
+        Ok(all)
     }
 
     /// The same with components and sources from anywhere.
@@ -79,6 +92,7 @@ impl<'a> Asked<'a> {
         server: &Server,
         component: Component<'_>,
         release: &'a Release,
+        topology: &Topology,
         sources: &dyn Sources,
     ) -> Result<Vec<Self>, ServerError> {
         let paths = sources.paths()?;
@@ -91,7 +105,16 @@ impl<'a> Asked<'a> {
                 let inputs = gather(service, &description, &paths, sources)?;
                 let settings = serde_json::to_string(&wish.settings).unwrap_or_default();
                 let limits = PlanLimits::default().with_mirror(&settings);
-                Ok(Self { service, wish, description, root: server.root.clone(), hook, limits, inputs })
+                Ok(Self {
+                    service,
+                    wish,
+                    description,
+                    root: server.root.clone(),
+                    hook,
+                    limits,
+                    inputs,
+                    topology: topology.clone(),
+                })
             })
             .collect()
     }
@@ -107,6 +130,9 @@ impl<'a> Asked<'a> {
 
     /// What the hook is shown. Facts are looked at when this is called.
     pub(crate) fn context(&self, release: &Release, document: &AppDocument, current: Option<&VersionId>) -> Context {
+        let mut facts = facts::collect(&self.root, &self.description.facts);
+        let asked = |(name, _): &(String, String)| self.description.facts.contains(name);
+        facts.extend(facts::of_topology(&self.topology, self.service).into_iter().filter(asked));
         Context {
             app: release.app.clone(),
             environment: release.environment.clone(),
@@ -116,7 +142,7 @@ impl<'a> Asked<'a> {
             settings: serde_json::to_string(&self.wish.settings).unwrap_or_default(),
             pins: self.wish.pins.clone(),
             inputs: self.inputs.clone(),
-            facts: facts::collect(&self.root, &self.description.facts),
+            facts,
             remembered: document.remembered.get(self.service).cloned().unwrap_or_default(),
             options: Options::new(),
         }

@@ -5,6 +5,7 @@
 
 pub mod allocation;
 pub mod api;
+pub mod basis;
 mod boot;
 mod clock;
 mod commands;
@@ -21,6 +22,7 @@ mod logs;
 mod observe;
 mod one_off;
 pub mod packages;
+mod part;
 mod place;
 mod plan;
 mod ports;
@@ -29,15 +31,16 @@ pub mod rollforward;
 mod secrets;
 mod server;
 mod tables;
+mod users;
 mod wishes;
 mod work;
 
 pub use api::init;
 pub use error::{ServerError, chain};
 pub use hooks::Sources;
-pub use logs::{LogWish, logs};
+pub use logs::LogWish;
 pub use one_off::one_off;
 pub use place::Place;
 pub use plan::{PlanRequest, plan};
-pub use process_manager::{ProcessManager, process_manager};
-pub use server::{APP_USER, Server, ServerDocument, document};
+pub use process_manager::{ProcessManager, Renewed, process_manager};
+pub use server::{Server, ServerDocument, document};

@@ -27,15 +27,27 @@ pub struct LogWish {
     pub follow: bool,
 }
 
-/// Hands over lines in the order in which they were written: `TIME INSTANCE TEXT`.
-///
-/// # Errors
-///
-/// When there is nothing to be shown, with the names of what there is.
-pub fn logs(place: &Place, wish: &LogWish, write: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Result<(), ServerError> {
+impl LogWish {
+    /// Whether one of those of whom lines are asked is among those who have written any.
+    pub(crate) fn has_written(&self, known: &[String]) -> bool {
+        match &self.process {
+            None => !known.is_empty(),
+            Some((name, Some(index))) => known.contains(&format!("{name}.{index}")),
+            Some((name, None)) => known.iter().any(|short| short.split('.').next() == Some(name.as_str())),
+        }
+    }
+}
+
+/// The lines that the embedded process manager has written into files: `TIME INSTANCE TEXT`.
+pub(crate) fn of_files(
+    place: &Place,
+    wish: &LogWish,
+    write: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> Result<(), ServerError> {
     let mut names = of_processes(place, wish)?;
     if names.is_empty() && !wish.follow {
-        return Err(nothing(place, wish)?);
+        let known: Vec<String> = of_processes(place, &LogWish::default())?.iter().map(InstanceId::short).collect();
+        return Err(nothing(wish, &known).into());
     }
     let mut followed: Vec<Follow> = Vec::new();
     let mut lines = Vec::new();
@@ -85,19 +97,17 @@ fn pause() {
     std::thread::sleep(GLANCE);
 }
 
-fn nothing(place: &Place, wish: &LogWish) -> Result<ServerError, ServerError> {
-    let all = of_processes(place, &LogWish::default())?;
-    let known: Vec<String> = all.iter().map(InstanceId::short).collect();
+/// There is nothing to be shown. `known` are those who have written anything.
+pub(crate) fn nothing(wish: &LogWish, known: &[String]) -> Failure {
     let name = wish.process.as_ref().map(|(name, index)| match index {
         Some(index) => format!("{name}.{index}"),
         None => name.to_string(),
     });
-    Ok(match (name, known.is_empty()) {
+    match (name, known.is_empty()) {
         (Some(name), false) => Failure::because(format!("no process {name} has written anything"))
             .hint(format!("There are: {}.", known.join(", "))),
         _ => Failure::because("no process has written anything yet"),
     }
-    .into())
 }
 
 /// The instances that have a log.

@@ -24,7 +24,8 @@ pub fn one_off(server: &Server, place: &Place, command: &[String]) -> Result<Lau
         .map(|process| process.service.clone())
         .or_else(|| release.services.keys().next().cloned())
         .ok_or_else(nothing)?;
-    let around = Surroundings::new(server, place, &release, &service)?.with_values(&prepared.values);
+    let user = jecloud_supervisor::user_of(&server.root, &place.app, &place.environment)?;
+    let around = Surroundings::new(place, user, &release, &service)?.with_values(&prepared.values);
     let mut env = around.before.clone();
     if let Some(process) = prepared.processes.first() {
         env.extend(process.env.clone());
@@ -41,7 +42,7 @@ pub fn one_off(server: &Server, place: &Place, command: &[String]) -> Result<Lau
     Ok(Launch::new(program)
         .args(arguments)
         .cwd(place.root.version(&release.version))
-        .user(server.app_user)
+        .user(user)
         .input(Input::Inherit)
         .env(Environment::exactly(secrets::filled(&place.root, env)?)))
 }

@@ -13,10 +13,12 @@ use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber};
 use jecloud_model::layout::{EnvironmentRoot, ServerRoot};
 use jecloud_model::prepared::Prepared;
 use jecloud_model::release::Release;
+use jecloud_model::topology::Topology;
 
 use crate::clock::now;
 use crate::error::ServerError;
 use crate::journal::Journal;
+use crate::users;
 
 /// How long a change of `app.json` waits for another one: each holds the lock for a few milliseconds.
 const DOCUMENT_LOCK_DEADLINE: Duration = Duration::from_secs(10);
@@ -52,6 +54,15 @@ impl Place {
             }
         }
         Ok(places)
+    }
+
+    /// Makes its directories where they are missing. Only whom they are given to may look into them.
+    pub fn make(&self) -> Result<(), ServerError> {
+        if let Some(app) = self.root.path().parent() {
+            durable::create_dirs(app, 0o755)?;
+        }
+        durable::create_dirs(self.root.path(), users::PRIVATE)?;
+        Ok(durable::create_dirs(&self.root.versions(), 0o755)?)
     }
 
     /// `app.json`; an empty one where there is none.
@@ -96,6 +107,17 @@ impl Place {
     pub fn write_release(&self, release: &Release) -> Result<(), ServerError> {
         durable::create_dirs(&self.root.release(release.number), 0o700)?;
         Ok(durable::write_json(&self.release_file(release.number, "release.json"), release, 0o600)?)
+    }
+
+    /// What this server was told of itself and of the others with a release.
+    pub fn topology(&self, release: ReleaseNumber) -> Result<Topology, ServerError> {
+        Ok(durable::read_json(&self.release_file(release, "topology.json"))?.unwrap_or_default())
+    }
+
+    /// Records it.
+    pub fn write_topology(&self, release: ReleaseNumber, topology: &Topology) -> Result<(), ServerError> {
+        durable::create_dirs(&self.root.release(release), 0o700)?;
+        Ok(durable::write_json(&self.release_file(release, "topology.json"), topology, 0o600)?)
     }
 
     /// The releases that are recorded here. One whose document cannot be read is left out: it is nobody's wish.

@@ -11,11 +11,13 @@ use jecloud_model::deploy_plan::{
 use jecloud_model::hook::{Command, Package, Plan};
 use jecloud_model::ids::Digest;
 use jecloud_model::release::Release;
+use jecloud_model::topology::Topology;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::kept_name;
 use crate::error::ServerError;
 use crate::hooks::{Asked, Sources};
+use crate::part;
 use crate::place::Place;
 use crate::server::Server;
 use crate::wishes::{self, Planned};
@@ -25,6 +27,9 @@ use crate::wishes::{self, Planned};
 pub struct PlanRequest {
     /// The release.
     pub release: Release,
+    /// As which server this one would run it.
+    #[serde(default)]
+    pub topology: Topology,
     /// All paths of the source tree.
     pub paths: Vec<String>,
     /// The contents of those that any hook wants to see.
@@ -69,20 +74,24 @@ fn fill(
     let mut packages = Vec::new();
     let mut hooks = Vec::new();
     let component = |digest: &Digest| Ok(request.components.get(digest).cloned());
-    for asked in Asked::all(server, &component, release, request)? {
+    let topology = &request.topology;
+    let all = Asked::all(server, &component, release, topology, request)?;
+    for asked in part::here(all, release, document, topology)? {
         let context = asked.context(release, document, document.current_version.as_ref());
         packages.push(asked.required_packages(&context)?);
         hooks.push(format!("{} {}", asked.description.name, asked.description.version));
         planned.push(Planned { service: asked.service.clone(), plan: asked.prepare_deploy(&context)? });
     }
-    let overlaid = wishes::overlay(&mut planned, &release.processes);
+    let overlaid = wishes::overlay(&mut planned, release);
+    part::restrict(&mut planned, release, topology.group());
+    answer.notes.extend(wishes::not_enforced(&release.processes, &*server.processes));
     for ((planned, packages), hook) in planned.iter().zip(packages).zip(hooks) {
         answer.services.push(ServicePlan {
             service: planned.service.clone(),
             hook,
             packages: packages.into_iter().map(package).collect(),
             commands: commands(place, planned)?,
-            ..outline(planned.service.clone(), &planned.plan)
+            ..outline(planned.service.clone(), &planned.plan, release)
         });
     }
     Ok(overlaid?)
@@ -116,7 +125,7 @@ fn commands(place: &Place, planned: &Planned) -> Result<Vec<PlannedCommand>, Ser
 }
 
 /// All of a service's plan but its packages and commands.
-fn outline(service: jecloud_model::ids::ServiceName, plan: &Plan) -> ServicePlan {
+fn outline(service: jecloud_model::ids::ServiceName, plan: &Plan, release: &Release) -> ServicePlan {
     let files = plan
         .files
         .iter()
@@ -132,6 +141,7 @@ fn outline(service: jecloud_model::ids::ServiceName, plan: &Plan) -> ServicePlan
             run_as: process.run_as,
             ports: process.ports.clone(),
             health: process.health.clone(),
+            limits: release.processes.get(&process.name).map(|wish| wish.limits).unwrap_or_default(),
         })
         .collect();
     let routes = plan

@@ -13,7 +13,7 @@ use crate::error::ServerError;
 use crate::observe::observe;
 use crate::place::Place;
 use crate::server::Server;
-use crate::{tables, work};
+use crate::{tables, users, work};
 
 /// How often a long piece of work looks whether it is still wanted.
 const CANCEL_GLANCE: Duration = Duration::from_millis(250);
@@ -41,7 +41,8 @@ pub fn roll_forward_all(server: &Server) -> Result<(), Vec<(Place, ServerError)>
         Ok(places) => places,
         Err(error) => return Err(vec![(nowhere(server), error)]),
     };
-    let errors: Vec<(Place, ServerError)> = std::thread::scope(|scope| {
+    let mut errors = remove_left_over(server);
+    errors.extend(std::thread::scope(|scope| {
         let threads: Vec<_> = places
             .into_iter()
             .map(|place| {
@@ -51,9 +52,18 @@ pub fn roll_forward_all(server: &Server) -> Result<(), Vec<(Place, ServerError)>
                 })
             })
             .collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
-    });
+        threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect::<Vec<_>>()
+    }));
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Goes on with what somebody who destroyed an environment left: its user.
+fn remove_left_over(server: &Server) -> Vec<(Place, ServerError)> {
+    let left = match users::left_over(&server.root) {
+        Ok(left) => left,
+        Err(error) => return vec![(nowhere(server), error)],
+    };
+    left.into_iter().filter_map(|place| users::remove(server, &place).err().map(|error| (place, error))).collect()
 }
 
 /// Stands for the server where no app can be named.
@@ -128,6 +138,9 @@ fn sweep(place: &Place) -> Result<(), ServerError> {
 /// One look and what follows from it; whether nothing was left to do.
 fn turn(server: &Server, place: &Place) -> Result<bool, ServerError> {
     let document = place.document()?;
+    // Who may not write it does not act on it either: processes and routes follow from what it may not understand.
+    let path = place.root.app_document();
+    document.format.check_writable().map_err(|source| ServerError::Format { path, source })?;
     let seen = observe(&server.root, place, &document)?;
     let steps = plan(&place.app, &place.environment, &document, &seen, now());
     for step in &steps {
@@ -155,7 +168,8 @@ fn perform(
         }
         Step::Work(number, state) => {
             let cancel = Cancel::new(place, *number);
-            let work = work::Work { server, place, document, number: *number, cancel: &|| cancel.is_due() };
+            let cancel: &dyn Fn() -> bool = &|| cancel.is_due();
+            let work = work::Work { server, place, document, number: *number, user: None, cancel };
             work::perform(&work, *state)
         }
         Step::RecordDrained(release) => {

@@ -1,9 +1,8 @@
-//! A server: its directory, its hooks, and as whom it runs things.
+//! A server: its directory, its hooks, and who runs its processes.
 
 use std::path::PathBuf;
 
 use jecloud_disk::{durable, tree};
-use jecloud_launch::User;
 use jecloud_model::format::Format;
 use jecloud_model::layout::ServerRoot;
 use jecloud_sandbox::Sandbox;
@@ -12,17 +11,15 @@ use serde::{Deserialize, Serialize};
 use crate::error::ServerError;
 use crate::process_manager::{ProcessManager, process_manager};
 
-/// The user as whom apps run where JeCloud is root.
-pub const APP_USER: &str = "jecloud-app";
-
 /// `sys/server.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerDocument {
     /// See [`Format`].
     #[serde(flatten)]
     pub format: Format,
-    /// The user as whom apps run; none where JeCloud is not root, and they run as whoever it is.
-    #[serde(default)]
+    /// The user of all apps on a server that was set up before each environment had one of its own: what runs as that
+    /// user gets one of its own with its next release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_user: Option<String>,
     /// The addresses on which the front listens, where the configuration names them.
     #[serde(default)]
@@ -30,24 +27,6 @@ pub struct ServerDocument {
     /// Keys that a newer JeCloud wrote.
     #[serde(flatten)]
     pub more: std::collections::BTreeMap<String, serde_json::Value>,
-}
-
-impl ServerDocument {
-    /// As whom apps run; none where that is whoever JeCloud is.
-    ///
-    /// # Errors
-    ///
-    /// Where JeCloud is root and the user does not exist: then nothing runs, rather than as root.
-    pub fn app_user(&self, root: &ServerRoot) -> Result<Option<User>, ServerError> {
-        let Some(name) = self.app_user.as_deref().filter(|_| jecloud_launch::is_root()) else { return Ok(None) };
-        let missing = || {
-            ServerError::Request(format!(
-                "the user {name} of {} does not exist on this machine; `jecloud update-server init` makes it",
-                root.server_document().display()
-            ))
-        };
-        User::lookup(name).ok_or_else(missing).map(Some)
-    }
 }
 
 /// Everything that a roll-forward works with.
@@ -58,8 +37,6 @@ pub struct Server {
     pub exe: PathBuf,
     /// Where hooks run.
     pub sandbox: Sandbox,
-    /// The app's user; none where JeCloud is not root.
-    pub app_user: Option<User>,
     /// Who runs the processes.
     pub processes: Box<dyn ProcessManager>,
 }
@@ -67,38 +44,17 @@ pub struct Server {
 impl Server {
     /// Opens the server below `root`, which [`crate::init`] has made.
     pub fn open(root: ServerRoot, exe: PathBuf, sandbox: Sandbox) -> Result<Self, ServerError> {
-        let app_user = document(&root)?.app_user(&root)?;
         let processes = process_manager(&root, &exe);
-        Ok(Self { root, exe, sandbox, app_user, processes })
+        Ok(Self { root, exe, sandbox, processes })
     }
 
     /// Whether the directory was made by `init`.
     pub fn is_initialised(root: &ServerRoot) -> Result<bool, ServerError> {
         Ok(tree::exists(&root.server_document())?)
     }
-
-    /// User and group id of the app's user, where it is not whoever JeCloud is.
-    pub fn owner(&self) -> Option<(u32, u32)> {
-        self.app_user.map(|user| (user.uid, user.gid))
-    }
 }
 
 /// `sys/server.json`; an empty one where there is none.
 pub fn document(root: &ServerRoot) -> Result<ServerDocument, ServerError> {
     Ok(durable::read_json(&root.server_document())?.unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Fails when a user that does not exist is taken for none: apps would run as root.
-    #[test]
-    fn a_missing_user_is_never_root() {
-        let root = ServerRoot::new("/nowhere");
-        let with = |name: Option<&str>| ServerDocument { app_user: name.map(str::to_owned), ..Default::default() };
-        assert!(with(None).app_user(&root).is_ok_and(|user| user.is_none()));
-        let missing = with(Some("no-such-user-anywhere")).app_user(&root);
-        assert_eq!(missing.is_err(), jecloud_launch::is_root());
-    }
 }

@@ -96,7 +96,7 @@ impl Manager {
     }
 
     fn starter(&self) -> Starter<'_> {
-        Starter { root: &self.root, app_user: self.settings.app_user, events: &self.events }
+        Starter { root: &self.root, events: &self.events }
     }
 }
 

@@ -173,9 +173,9 @@ fn statuses(root: &ServerRoot, request: Request, deadline: Instant) -> Result<Ve
     }
 }
 
-fn ask(root: &ServerRoot, request: Request, deadline: Instant) -> Result<Answer, ClientError> {
+pub(crate) fn ask(root: &ServerRoot, request: Request, deadline: Instant) -> Result<Answer, ClientError> {
     let line = loop {
-        match exchange(root, request, deadline) {
+        match exchange(root, &request, deadline) {
             Ok(line) => break line,
             Err(error) => {
                 use io::ErrorKind::{ConnectionRefused, NotFound};
@@ -195,7 +195,7 @@ fn ask(root: &ServerRoot, request: Request, deadline: Instant) -> Result<Answer,
     serde_json::from_slice(&line).map_err(|_| ClientError::NotUnderstood { root: root.path().to_owned() })
 }
 
-fn exchange(root: &ServerRoot, request: Request, deadline: Instant) -> io::Result<Vec<u8>> {
+fn exchange(root: &ServerRoot, request: &Request, deadline: Instant) -> io::Result<Vec<u8>> {
     let stream = socket::connect(&root.run(), SOCKET)?;
     let left = || match deadline.saturating_duration_since(Instant::now()) {
         Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
@@ -203,7 +203,7 @@ fn exchange(root: &ServerRoot, request: Request, deadline: Instant) -> io::Resul
     };
     stream.set_write_timeout(left()?)?;
     stream.set_read_timeout(left()?)?;
-    let mut question = serde_json::to_vec(&request)?;
+    let mut question = serde_json::to_vec(request)?;
     question.push(b'\n');
     (&stream).write_all(&question)?;
     let mut line = Vec::new();
@@ -211,11 +211,11 @@ fn exchange(root: &ServerRoot, request: Request, deadline: Instant) -> io::Resul
     if line.ends_with(b"\n") { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-fn no_answer(root: &ServerRoot, source: io::Error) -> ClientError {
+pub(crate) fn no_answer(root: &ServerRoot, source: io::Error) -> ClientError {
     ClientError::NoAnswer { root: root.path().to_owned(), source }
 }
 
 #[expect(clippy::disallowed_methods, reason = "between two looks at a condition, with a deadline at every caller")]
-fn pause() {
+pub(crate) fn pause() {
     std::thread::sleep(PAUSE);
 }

@@ -19,6 +19,7 @@ use crate::memory::Remembered;
 use crate::output::{Output, Sink};
 use crate::secrets;
 use crate::tables::Place;
+use crate::users;
 
 /// A process that was started, until it is forgotten.
 pub(crate) struct Instance {
@@ -96,14 +97,13 @@ impl Live {
 /// What is needed to start processes.
 pub(crate) struct Starter<'a> {
     pub(crate) root: &'a ServerRoot,
-    pub(crate) app_user: Option<User>,
     pub(crate) events: &'a Events,
 }
 
 impl Starter<'_> {
     /// Starts a process. In the error case nothing is left of it; the text says why, for people.
     pub(crate) fn start(&self, place: &Place, spec: &ProcessSpec, start: u64, output: &Output) -> Result<Live, String> {
-        let user = self.user(spec)?;
+        let user = self.user(place, spec)?;
         let (program, args) = spec.argv.split_first().ok_or("its command is empty")?;
         let home = self.root.environment(&place.0, &place.1);
         let mut env = secrets::fill(&spec.env, &home).map_err(|error| crate::chain(&error))?;
@@ -122,10 +122,12 @@ impl Starter<'_> {
     }
 
     /// As whom a process runs, where that is somebody else.
-    pub(crate) fn user(&self, spec: &ProcessSpec) -> Result<Option<User>, String> {
+    ///
+    /// What is recorded is read each time: an environment can get another user while the process manager runs.
+    pub(crate) fn user(&self, place: &Place, spec: &ProcessSpec) -> Result<Option<User>, String> {
         match (spec.run_as, jecloud_launch::is_root()) {
-            (Identity::App, true) => Ok(self.app_user),
-            (Identity::App, false) | (Identity::Root, true) => Ok(None),
+            (Identity::App, _) => users::user_of(self.root, &place.0, &place.1).map_err(|error| crate::chain(&error)),
+            (Identity::Root, true) => Ok(None),
             (Identity::Root, false) => Err("it must run as root, and the process manager does not".to_owned()),
         }
     }
@@ -133,7 +135,7 @@ impl Starter<'_> {
     /// Opens the pipe of a process.
     pub(crate) fn output(&self, place: &Place, spec: &ProcessSpec) -> io::Result<Output> {
         let home = self.root.environment(&place.0, &place.1);
-        let user = self.user(spec).unwrap_or_default();
+        let user = self.user(place, spec).unwrap_or_default();
         Output::open(self.root, &pipe(place, &spec.id), user, Sink::new(home.process_log(&spec.id), &spec.id))
     }
 }

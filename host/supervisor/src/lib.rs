@@ -14,20 +14,21 @@
 //! * **It comes back.** The front watches it ([`watch::revive`]) as it watches the front; every command that needs it
 //!   starts it ([`ensure_running`]).
 //!
-//! SIGTERM and SIGINT end it and leave everything else running: that is how it is replaced by a newer one. `shutdown`
-//! ([`client::shutdown`]) ends the processes and the front too. It ends by itself when nothing was wanted for a minute.
+//! SIGTERM and SIGINT end it and leave everything else running. [`renew`] has one of a newer binary take its place, and
+//! that one a front of the newer binary take the place of the front. `shutdown` ([`client::shutdown`]) ends the processes and the front too. It ends by itself when nothing was wanted for a minute.
 //!
-//! Not promised: that a process which leaves its process group (a daemon) is found and ended. Linux only.
+//! Not promised: that limits of memory and processor time are kept (it says so once in its log); that a process which
+//! leaves its process group (a daemon) is found and ended. Linux only.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jecloud_launch::User;
 use jecloud_model::chain;
 use jecloud_model::layout::ServerRoot;
 
 mod adopt;
+pub mod binary;
 pub mod client;
 mod clock;
 mod error;
@@ -42,18 +43,22 @@ mod mark;
 mod memory;
 mod output;
 mod protocol;
+mod renew;
 mod run;
-mod secrets;
+pub mod secrets;
 mod server;
 mod socket;
-mod tables;
+pub mod tables;
 mod tick;
+mod users;
 pub mod watch;
 
 pub use client::{ClientError, ensure_running};
 pub use error::SupervisorError;
-pub use front::FrontDocument;
+pub use front::{FrontDocument, own_addresses, record_addresses};
+pub use renew::{Renewed, renew};
 pub use run::run;
+pub use users::{UserError, user_of};
 
 /// Who the process manager is among the lock files: `sys/pids/supervisor.pid`.
 const NAME: &str = "supervisor";
@@ -61,8 +66,6 @@ const NAME: &str = "supervisor";
 /// How a process manager is to behave. The default is what a server wants.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// As whom the apps' processes run where the process manager is root; none is: as whoever it is.
-    pub app_user: Option<User>,
     /// Where the front listens; without, port 8080 of this machine's own addresses, or the next free one.
     pub listen: Option<Vec<SocketAddr>>,
     /// Whether there is to be a front.
@@ -75,13 +78,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            app_user: None,
-            listen: None,
-            front: true,
-            tick: Some(Duration::from_secs(60)),
-            idle_exit: Duration::from_secs(60),
-        }
+        Self { listen: None, front: true, tick: Some(Duration::from_secs(60)), idle_exit: Duration::from_secs(60) }
     }
 }
 

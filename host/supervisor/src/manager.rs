@@ -56,6 +56,10 @@ pub(crate) struct Manager {
     /// Since when nothing is wanted and nobody has asked.
     idle_since: Option<Moment>,
     leaving: Option<Vec<oneshot::Sender<Answer>>>,
+    /// It was said that limits are not enforced.
+    limits_mentioned: bool,
+    /// The binary whose process manager is to take the place of this one.
+    renewing: Option<PathBuf>,
 }
 
 /// One app and environment.
@@ -113,7 +117,15 @@ impl Manager {
             front: Front::new(listeners),
             idle_since: None,
             leaving: None,
+            limits_mentioned: false,
+            renewing: None,
         }
+    }
+
+    /// Whether another process manager is to take the place of this one: it was asked to, or only one that the front
+    /// starts gets the front's sockets.
+    pub(crate) fn gives_way(&self) -> bool {
+        self.renewing.is_some() || (self.leaving.is_none() && self.front.lacks_sockets())
     }
 
     /// Everything there is to do now. Returns when to come back if nothing happens, or none when it is time to go.
@@ -298,7 +310,7 @@ impl Manager {
         // Greater than all before, also than those of which nothing was written down.
         self.newest_start = now.0.max(self.newest_start + 1);
         let start = self.newest_start;
-        let starter = Starter { root: &self.root, app_user: self.settings.app_user, events: &self.events };
+        let starter = Starter { root: &self.root, events: &self.events };
         let again = before.as_ref().filter(|before| before.seen.spec == spec);
         let restarts = again.map_or(0, |before| before.restarts + 1);
         let seen = Seen::started(spec.clone(), before.as_ref().map(|before| &before.seen), now);
@@ -316,6 +328,10 @@ impl Manager {
             self.journal.say(error.to_string());
         }
         let id = &spec.id;
+        if !spec.limits.is_none() && !std::mem::replace(&mut self.limits_mentioned, true) {
+            self.journal
+                .say(format!("{} {} {id} has limits, which are not enforced here: {}", place.0, place.1, spec.limits));
+        }
         match started {
             Ok((output, live)) => {
                 self.journal.say(format!("{} {} {id} is process {}", place.0, place.1, live.pid));
@@ -415,6 +431,14 @@ impl Manager {
                         self.leaving.get_or_insert_default().push(reply);
                         None
                     }
+                    Request::Renew { exe } => {
+                        // Who is ending everything needs no successor.
+                        if self.leaving.is_none() {
+                            self.renewing = Some(exe);
+                        }
+                        let _ = reply.send(Answer::Leaving);
+                        None
+                    }
                 }
             }
         }
@@ -436,8 +460,9 @@ impl Manager {
         statuses
     }
 
-    /// Leaves everything as it is, for the next process manager.
-    pub(crate) fn leave(&mut self) {
+    /// Leaves everything as it is, for the next process manager. Returns its binary and the front's sockets, where one is
+    /// to be started.
+    pub(crate) fn leave(&mut self) -> Option<(PathBuf, Listeners)> {
         self.write_down();
         // The beginnings of lines that were read already would be lost otherwise.
         for instance in self.places.values().flat_map(|state| state.instances.values()) {
@@ -445,6 +470,7 @@ impl Manager {
                 output.finish();
             }
         }
+        self.renewing.take().map(|exe| (exe, self.front.take_listeners()))
     }
 
     /// Tells those who asked for the end of everything that it has come.

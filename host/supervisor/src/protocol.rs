@@ -1,5 +1,7 @@
 //! The words on the control socket: one JSON value a line, one answer a line.
 
+use std::path::PathBuf;
+
 use jecloud_model::processes::ProcessStatus;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +15,7 @@ pub(crate) const LONGEST_REQUEST: u64 = 4096;
 pub(crate) const LONGEST_ANSWER: u64 = 16 << 20;
 
 /// What a process manager can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Request {
     /// What it does.
@@ -22,6 +24,11 @@ pub(crate) enum Request {
     Reconcile,
     /// To end all processes and the front, then itself. The answer comes when the processes have ended.
     Shutdown,
+    /// To leave everything running to a process manager of another binary, which it starts and gives its sockets.
+    Renew {
+        /// The `jecloud` to start.
+        exe: PathBuf,
+    },
 }
 
 /// What it answers.
@@ -32,6 +39,8 @@ pub(crate) enum Answer {
     Statuses(Vec<ProcessStatus>),
     /// To `shutdown`.
     Ended,
+    /// To `renew`: it begins to.
+    Leaving,
     /// To what it does not know: it may be older than the one who asks.
     NotUnderstood,
 }

@@ -1,10 +1,10 @@
 //! The process manager as a process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jecloud_disk::durable;
 use jecloud_disk::lock::{self, Lock};
+use jecloud_disk::{durable, fault};
 use jecloud_model::layout::ServerRoot;
 use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,7 +15,7 @@ use crate::journal::Journal;
 use crate::listeners::{self, Listeners};
 use crate::manager::Manager;
 use crate::protocol::{Answer, SOCKET};
-use crate::{Settings, SupervisorError, clock, lock_path, machine, server, socket};
+use crate::{Settings, SupervisorError, client, clock, lock_path, machine, server, socket};
 
 /// Runs the process manager of a server until SIGTERM or SIGINT (everything it started runs on), until it is asked to
 /// end everything, or until nothing was wanted for [`Settings::idle_exit`].
@@ -45,9 +45,24 @@ pub fn run(root: ServerRoot, exe: PathBuf, settings: Settings) -> Result<(), Sup
     let setup = |source| SupervisorError::Setup { root: root.path().to_owned(), source };
     let journal = Journal::open(&root)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(setup)?;
-    let result = LocalSet::new().block_on(&runtime, live(root.clone(), exe, settings, listeners, journal));
+    let successor = LocalSet::new().block_on(&runtime, live(root.clone(), exe, settings, listeners, journal))?;
     drop(lock);
-    result
+    if let Some((exe, listeners)) = successor {
+        succeed(&root, &exe, &listeners)?;
+    }
+    Ok(())
+}
+
+/// Starts the process manager that takes the place of this one, with the front's sockets. Where that fails, or this one
+/// is killed before, the front starts one of its own binary, or whoever wants something next does.
+fn succeed(root: &ServerRoot, exe: &Path, sockets: &Listeners) -> Result<(), SupervisorError> {
+    let setup = |source| SupervisorError::Setup { root: root.path().to_owned(), source };
+    fault::point("supervisor.renew.released").map_err(setup)?;
+    let fds = listeners::for_child(sockets.iter().map(|(socket, _)| socket)).map_err(setup)?;
+    let launch = client::launch(root, exe).variable(listeners::VARIABLE, sockets.len().to_string());
+    let output = client::error_output(root).map_err(|error| setup(std::io::Error::other(error)))?;
+    jecloud_launch::child(launch, output, fds).map_err(|error| setup(std::io::Error::other(error)))?;
+    fault::point("supervisor.renew.started").map_err(setup)
 }
 
 async fn live(
@@ -56,7 +71,7 @@ async fn live(
     settings: Settings,
     listeners: Listeners,
     journal: Journal,
-) -> Result<(), SupervisorError> {
+) -> Result<Option<(PathBuf, Listeners)>, SupervisorError> {
     let setup = |source| SupervisorError::Setup { root: root.path().to_owned(), source };
     let in_socket = |source| SupervisorError::Socket { path: root.run().join(SOCKET), source };
     let (events, mut inbox) = mpsc::unbounded_channel();
@@ -81,6 +96,9 @@ async fn live(
             }
         }
         let Some(next) = next else { break false };
+        if manager.gives_way() {
+            break true;
+        }
         let wait = next.since(clock::moment()).max(Duration::from_millis(1));
         tokio::select! {
             event = inbox.recv() => replies.extend(event.and_then(|event| manager.note(event))),
@@ -93,18 +111,25 @@ async fn live(
             replies.extend(manager.note(event));
         }
     };
+    // The answers are written by other tasks, which get their turns here.
+    yield_turns().await;
     serving.abort();
     socket::unbind(&root.run(), SOCKET);
+    let mut successor = None;
     if stays {
+        fault::point("supervisor.renew.leave").map_err(setup)?;
         manager.journal.say("the process manager leaves everything running");
-        manager.leave();
+        successor = manager.leave();
     } else {
         manager.farewell();
-        // The answers are written by other tasks, which get their turns here. Whoever gets none sees that the lock is
-        // free.
-        for _ in 0..8 {
-            tokio::task::yield_now().await;
-        }
+        // Whoever gets no answer sees that the lock is free.
+        yield_turns().await;
     }
-    Ok(())
+    Ok(successor)
+}
+
+async fn yield_turns() {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
 }

@@ -9,19 +9,36 @@ use jecloud_model::template::{Placeholder, Template, TemplateError};
 
 /// Why an environment could not be completed. No message holds a value.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SecretError {
+pub enum SecretError {
+    /// The file of secrets.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A text that is no template, or has gaps that nobody can fill.
     #[error("the variable {variable} cannot be filled in")]
-    Template { variable: String, source: TemplateError },
+    Template {
+        /// Its name.
+        variable: String,
+        /// Why.
+        source: TemplateError,
+    },
+    /// Nobody has set it.
     #[error("the variable {variable} needs the secret {secret}, which is not set")]
-    Missing { variable: String, secret: String },
+    Missing {
+        /// The variable's name.
+        variable: String,
+        /// The secret's.
+        secret: String,
+    },
 }
 
 /// The variables with `{secret:NAME}` filled in and `{{` made `{`.
 ///
 /// The secrets are read anew for each start: a process that is started again sees those of now.
-pub(crate) fn fill(
+///
+/// # Errors
+///
+/// When one is missing, or the file of secrets cannot be read.
+pub fn fill(
     env: &BTreeMap<String, String>,
     place: &EnvironmentRoot,
 ) -> Result<BTreeMap<OsString, OsString>, SecretError> {

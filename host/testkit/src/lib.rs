@@ -21,7 +21,9 @@ mod eventually;
 mod http;
 mod machines;
 mod moto;
+mod network;
 mod normalise;
+mod nspawn;
 #[cfg(feature = "s3")]
 mod playground;
 mod processes;
@@ -31,6 +33,7 @@ pub mod s3;
 mod sshd;
 #[cfg(feature = "s3")]
 mod test_cloud;
+mod users;
 mod world;
 
 pub use cable::Cable;
@@ -40,6 +43,7 @@ pub use http::{Response, get, request};
 pub use machines::Machines;
 pub use moto::Moto;
 pub use normalise::normalise;
+pub use nspawn::SystemdMachines;
 #[cfg(feature = "s3")]
 pub use playground::Playground;
 pub use processes::{is_alive, kill, parent_of, pids_that_mention, send};
@@ -48,4 +52,5 @@ pub use rustix::process::Signal;
 pub use sshd::Sshd;
 #[cfg(feature = "s3")]
 pub use test_cloud::{REGION, TestCloud, TestInstance};
+pub use users::{MadeUser, made_below};
 pub use world::World;

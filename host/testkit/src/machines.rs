@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tempfile::TempDir;
-
+use crate::network::Network;
 use crate::sshd::{answers, keygen};
 
 /// How long a machine may take to answer.
@@ -37,9 +36,7 @@ exec chroot . "$@"
 
 /// A network with machines. All of it is ended and removed with this.
 pub struct Machines {
-    directory: TempDir,
-    name: String,
-    subnet: u8,
+    network: Network,
     machines: Vec<(String, Child)>,
 }
 
@@ -50,21 +47,7 @@ impl Machines {
     ///
     /// Where the system cannot do it: `ip` and `unshare` are needed.
     pub fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            return None;
-        }
-        let directory = TempDir::new_in("/tmp").expect("a directory");
-        // A name of an interface has 15 characters.
-        let (name, subnet) = (0..=255)
-            .map(|subnet| (format!("jcb{subnet}"), subnet))
-            .find(|(name, _)| runs("ip", &["link", "add", name, "type", "bridge"]))
-            .expect("a network that is free");
-        let network = Self { directory, name, subnet, machines: Vec::new() };
-        let ours = format!("{}/24", network.address_of(1));
-        must("ip", &["address", "add", &ours, "dev", &network.name]);
-        must("ip", &["link", "set", &network.name, "up"]);
-        keygen(&network.key(), "");
-        Some(network)
+        Some(Self { network: Network::claim()?, machines: Vec::new() })
     }
 
     /// A network of 65 536 addresses that no other network of machines on this machine is given, for
@@ -74,74 +57,39 @@ impl Machines {
     ///
     /// Where there are more than 64 networks at the same time.
     pub fn private_network(&self) -> String {
-        // The addresses that providers use between themselves and their customers: RFC 6598.
-        assert!(self.subnet < 64, "so many networks at the same time");
-        format!("100.{}.0.0/16", 64 + self.subnet)
+        self.network.private_network()
     }
 
     /// What the names of its interfaces and namespaces begin with.
     pub fn name(&self) -> &str {
-        &self.name
+        self.network.name()
     }
 
     /// Where its files lie.
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        self.network.directory()
     }
 
     /// Removes the links and namespaces of a network whose owner was killed. Its processes ended with it.
     pub fn remove_left_over(name: &str) {
-        let namespaces = Command::new("ip").args(["netns", "list"]).stdin(Stdio::null()).output();
-        let namespaces = namespaces.map(|output| output.stdout).unwrap_or_default();
-        // `jcb0-2 (id: 3)`
-        for line in String::from_utf8_lossy(&namespaces).lines() {
-            let namespace = line.split_whitespace().next().unwrap_or_default();
-            let Some((owner, number)) = namespace.rsplit_once('-') else { continue };
-            if owner == name {
-                runs("ip", &["link", "delete", &format!("{name}p{number}")]);
-                runs("ip", &["netns", "delete", namespace]);
-            }
-        }
-        runs("ip", &["link", "delete", name]);
+        Network::remove_left_over(name);
     }
 
     /// The private key that opens all of them, for root.
     pub fn key(&self) -> PathBuf {
-        self.directory.path().join("key")
-    }
-
-    fn address_of(&self, number: usize) -> String {
-        format!("10.213.{}.{number}", self.subnet)
-    }
-
-    fn namespace(&self, number: usize) -> String {
-        format!("{}-{number}", self.name)
-    }
-
-    /// The end of a machine's link that is ours.
-    fn outside(&self, number: usize) -> String {
-        format!("{}p{number}", self.name)
-    }
-
-    /// Removes a machine's link and its namespace, where there are any: ours, or what a run that was killed has left.
-    ///
-    /// The name of the network is claimed by its bridge, so that nobody else has them. A namespace that is deleted ends
-    /// some time later, and its link with it: whoever wants the name again right away must have removed the link.
-    fn remove_link(&self, number: usize) {
-        runs("ip", &["link", "delete", &self.outside(number)]);
-        runs("ip", &["netns", "delete", &self.namespace(number)]);
+        self.network.key()
     }
 
     /// Lets in whoever has this key, too: a line of `authorized_keys`.
     pub fn allow(&self, public_line: &str) {
-        let path = self.key().with_extension("pub");
+        let path = self.network.authorized_keys();
         let text = std::fs::read_to_string(&path).expect("the file");
         std::fs::write(path, format!("{text}{public_line}\n")).expect("the file");
     }
 
     /// Starts one more machine, and returns its address.
     pub fn start(&mut self) -> String {
-        let address = self.address_of(self.machines.len() + 2);
+        let address = self.network.address_of(self.machines.len() + 2);
         self.start_at(&address);
         address
     }
@@ -154,25 +102,14 @@ impl Machines {
         // One that was killed still has the address.
         let before: Vec<usize> =
             (2..).zip(&self.machines).filter(|(_, one)| one.0 == address).map(|(n, _)| n).collect();
-        before.into_iter().for_each(|number| self.remove_link(number));
-        let namespace = self.namespace(number);
-        let (inside, outside) = (format!("eth{number}"), self.outside(number));
-        self.remove_link(number);
-        must("ip", &["netns", "add", &namespace]);
-        must("ip", &["link", "add", &outside, "type", "veth", "peer", "name", &inside, "netns", &namespace]);
-        must("ip", &["link", "set", &outside, "master", &self.name, "up"]);
-        must("ip", &["-n", &namespace, "address", "add", &format!("{address}/32"), "dev", &inside]);
-        must("ip", &["-n", &namespace, "link", "set", &inside, "up"]);
-        must("ip", &["-n", &namespace, "link", "set", "lo", "up"]);
-        // Both sides reach each other on the wire, whatever the addresses look like.
-        must("ip", &["-n", &namespace, "route", "add", &self.address_of(1), "dev", &inside]);
-        must("ip", &["-n", &namespace, "route", "add", "default", "via", &self.address_of(1)]);
-        must("ip", &["route", "replace", &format!("{address}/32"), "dev", &self.name]);
-        let machine = self.directory.path().join(number.to_string());
+        before.into_iter().for_each(|number| self.network.unlink(number));
+        self.network.link(number, address);
+        let directory = self.network.directory().to_owned();
+        let machine = directory.join(number.to_string());
         std::fs::create_dir(&machine).expect("a directory");
-        let host_key = self.directory.path().join(format!("host-key-{number}"));
+        let host_key = directory.join(format!("host-key-{number}"));
         keygen(&host_key, "");
-        let log = std::fs::File::create(self.directory.path().join(format!("log-{number}"))).expect("a log");
+        let log = std::fs::File::create(directory.join(format!("log-{number}"))).expect("a log");
         let child = Command::new("setpriv")
             .args([
                 "--pdeathsig",
@@ -181,7 +118,7 @@ impl Machines {
                 "ip",
                 "netns",
                 "exec",
-                &namespace,
+                &self.network.namespace(number),
                 "unshare",
                 "--mount",
                 "--pid",
@@ -196,7 +133,7 @@ impl Machines {
             .arg("-o")
             .arg(format!("HostKey={}", host_key.display()))
             .arg("-o")
-            .arg(format!("AuthorizedKeysFile={}", self.key().with_extension("pub").display()))
+            .arg(format!("AuthorizedKeysFile={}", self.network.authorized_keys().display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -211,7 +148,7 @@ impl Machines {
     /// So many bytes have gone to a machine and come from it, with everything around them on the wire.
     pub fn bytes(&self, address: &str) -> u64 {
         let index = self.machines.iter().position(|(known, _)| known == address).expect("one of our addresses");
-        let statistics = Path::new("/sys/class/net").join(self.outside(index + 2)).join("statistics");
+        let statistics = Path::new("/sys/class/net").join(self.network.outside(index + 2)).join("statistics");
         let read = |name: &str| {
             let text = std::fs::read_to_string(statistics.join(name)).expect("the kernel counts");
             text.trim().parse::<u64>().expect("a number")
@@ -233,15 +170,11 @@ impl Machines {
             let _ = machine.kill();
             let _ = machine.wait();
         }
-        for number in 2..self.machines.len() + 2 {
-            self.remove_link(number);
-        }
-        runs("ip", &["link", "delete", &self.name]);
     }
 
     fn logs(&self) -> String {
         let read = |number: usize| {
-            let path: &Path = &self.directory.path().join(format!("log-{number}"));
+            let path: &Path = &self.network.directory().join(format!("log-{number}"));
             std::fs::read_to_string(path).unwrap_or_default()
         };
         (2..self.machines.len() + 2).map(read).collect()
@@ -255,17 +188,4 @@ impl Drop for Machines {
         }
         self.end();
     }
-}
-
-fn runs(program: &str, arguments: &[&str]) -> bool {
-    let status = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
-}
-
-#[track_caller]
-fn must(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {}: {said}", arguments.join(" "));
 }

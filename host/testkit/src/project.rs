@@ -99,6 +99,12 @@ impl Project {
         Typed { program: program.into(), ..self.typed(&[], args) }.run()
     }
 
+    /// Any other program with more variables.
+    #[track_caller]
+    pub fn run_with(&self, env: &[(&str, &str)], program: &str, args: &[&str]) -> Output {
+        Typed { program: program.into(), ..self.typed(env, args) }.run()
+    }
+
     /// Any other program with something on standard input.
     #[track_caller]
     pub fn run_reading(&self, input: &str, program: &str, args: &[&str]) -> Output {

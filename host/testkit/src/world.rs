@@ -47,6 +47,7 @@ impl World {
     pub fn new(jecloud: impl Into<PathBuf>) -> Self {
         // In /tmp whatever TMPDIR says: the path of a socket has room for 108 bytes. The app's user must be able to
         // pass through.
+        crate::users::sweep();
         let directory = tempfile::Builder::new()
             .prefix("jc-")
             .permissions(std::fs::Permissions::from_mode(0o755))
@@ -234,6 +235,7 @@ impl Drop for Inner {
             left.into_iter().for_each(|pid| send(pid, Signal::KILL));
             pause();
         }
+        crate::users::remove_below(&self.directory);
         let is_wanted = std::thread::panicking() && std::env::var("JECLOUD_KEEP").is_ok_and(|keep| keep == "1");
         if is_wanted {
             eprintln!("kept: {}", self.directory.display());

@@ -2,7 +2,7 @@
 
 use jecloud_testkit::Machines;
 
-/// Fails without `Machines::remove_link`: the link of a namespace that was just deleted keeps its name for a moment, and
+/// Fails without `Network::unlink`: the link of a namespace that was just deleted keeps its name for a moment, and
 /// whoever comes next cannot make one.
 #[test]
 fn a_network_is_gone_when_it_is_ended() {

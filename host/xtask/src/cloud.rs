@@ -43,7 +43,7 @@ pub(crate) fn build(root: &std::path::Path) -> Result<std::path::PathBuf> {
     let said = String::from_utf8(output.stdout).context("cargo speaks UTF-8")?;
     let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let binaries = messages.filter(|message| message["target"]["name"] == "jecloud");
-    let binary = binaries.filter_map(|message| Some(message["executable"].as_str()?.to_owned())).last();
+    let binary = binaries.filter_map(|message| Some(message["executable"].as_str()?.to_owned())).next_back();
     binary.map(Into::into).context("cargo did not say where it put jecloud")
 }
 

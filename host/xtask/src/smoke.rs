@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::disallowed_methods,
-    clippy::disallowed_types,
     reason = "a development task runs the command as a person does, in a directory that it makes"
 )]
 

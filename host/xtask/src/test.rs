@@ -1,6 +1,7 @@
 //! `cargo xtask test`: installs what the tests need, then runs everything that must hold before a change is merged.
 
 mod console;
+mod debian;
 pub(crate) mod moto;
 pub(crate) mod programs;
 mod summary;
@@ -58,8 +59,10 @@ fn take(
     if *scope != Scope::Quick {
         let programs = steps.take("programs that the tests need", programs::install)?;
         let moto = steps.take("what stands for EC2 and S3", || moto::install(root))?;
+        let debian = steps.take("what servers with systemd begin as", || debian::install(root))?;
         let console = steps.take("what servers write to their consoles", || console::unpack(root))?;
-        *left_out = [programs, moto, console].into_iter().flatten().reduce(|one, other| format!("{one}\n{other}"));
+        let all = [programs, moto, debian, console];
+        *left_out = all.into_iter().flatten().reduce(|one, other| format!("{one}\n{other}"));
     }
     lint::take(steps, root, scope)?;
     // All failures are shown, not only those of the first crate.

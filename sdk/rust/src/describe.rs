@@ -21,7 +21,7 @@ pub struct Description {
     pub facts: Vec<String>,
     /// The powers it needs.
     pub powers: Powers,
-    /// No keys are known in 0.1.0.
+    /// Known keys: `gives`, see [`Description::gives`].
     pub options: Options,
 }
 
@@ -147,6 +147,17 @@ impl Description {
     #[must_use]
     pub fn secret(mut self, name: impl Into<String>) -> Self {
         self.powers.secrets.push(name.into());
+        self
+    }
+
+    /// Adds the name of a value of its plans that what runs on other servers gets too. Its processes are started first
+    /// then, and `{host}` is how they are reached.
+    #[must_use]
+    pub fn gives(mut self, name: impl Into<String>) -> Self {
+        let names = self.options.entry("gives".to_owned()).or_insert_with(|| OptionValue::Texts(Vec::new()));
+        if let OptionValue::Texts(names) = names {
+            names.push(name.into());
+        }
         self
     }
 

@@ -7,6 +7,7 @@
 //! | `{package:NAME}` | the directory of an archive package |
 //! | `{port:NAME}` | the port that the host gave to the named port of this process |
 //! | `{secret:NAME}` | a secret: only in environment values and in files of mode 0600 |
+//! | `{host}` | the address by which whoever needs this server's services reaches it |
 //! | `{app}` `{environment}` `{version}` `{process}` | names |
 //!
 //! `{{` stands for `{`.

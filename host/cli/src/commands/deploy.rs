@@ -42,6 +42,11 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
     let mut progress = Progress::new(json);
     let scale = scale(&project, &session, environment);
     providers::check_scale(&project, &session.environment, &scale)?;
+    for group in idle_groups(&project, &session) {
+        say(&format!(
+            "note: nothing runs on [servers.{group}], so it has no servers: write `on = \"{group}\"` for a service or process."
+        ));
+    }
     if !json {
         let place = session.where_in_words(scale.values().sum());
         say(&format!("Deploying {} to {} {place}\n", bold(wished.app.as_str()), bold(global.env.as_str())));
@@ -55,7 +60,11 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
     if session.provider == Provider::Local {
         listen::apply(&session, &wished.cloud.listen)?;
     }
-    if !force && let Some(unchanged) = unchanged(&session, known.as_ref(), &composed.release)? {
+    let same_scale = environment.is_some_and(|environment| environment.scale == scale);
+    if !force
+        && same_scale
+        && let Some(unchanged) = unchanged(&session, known.as_ref(), &composed.release)?
+    {
         return already(&session, unchanged, begin, json);
     }
     let sources = packed.sources(&session.home, &composed)?;
@@ -63,8 +72,17 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
     finish(&session, &project, &release, begin, &mut progress, json)
 }
 
+/// The groups on which nothing runs.
+pub(crate) fn idle_groups(project: &Project, session: &Session) -> Vec<ServerGroup> {
+    match session.provider {
+        // All groups are this machine.
+        Provider::Local => Vec::new(),
+        _ => project.environment(&session.environment).idle_groups().into_iter().cloned().collect(),
+    }
+}
+
 /// How many servers of which group there should be: what jecloud.toml says, with what `jecloud scale` recorded laid
-/// over it.
+/// over it; none of a group on which nothing runs.
 pub(crate) fn scale(
     project: &Project,
     session: &Session,
@@ -72,8 +90,10 @@ pub(crate) fn scale(
 ) -> BTreeMap<ServerGroup, u32> {
     let wished = project.environment(&session.environment);
     let scaled = environment.map(|environment| environment.scaled.servers.clone()).unwrap_or_default();
+    let idle = idle_groups(project, session);
     let count = |(group, servers): (&ServerGroup, &ServerConfig)| {
-        (group.clone(), scaled.get(group).copied().unwrap_or(servers.count))
+        let wanted = scaled.get(group).copied().unwrap_or(servers.count);
+        (group.clone(), if idle.contains(group) { 0 } else { wanted })
     };
     wished.servers.iter().map(count).collect()
 }

@@ -18,15 +18,17 @@ pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
     let mut progress = Progress::new(json);
     let mut watcher = Watcher::new(&session, &mut progress, wanted.unwrap_or_default());
     let report = roll_forward(session.cloud(), &options, &mut watcher)?;
+    let woken = std::mem::take(&mut watcher.woken);
     match report.end {
         End::Unfinished { troubles } => Err(Failure::unfinished("not everything could be finished", &troubles)
             .world(session.world_in_words())
             .hint("Type it again later: nothing is lost.")),
         _ if json => {
-            print_json(&serde_json::json!({"outcome": "settled"}));
+            print_json(&serde_json::json!({"outcome": "settled", "did": woken}));
             Ok(())
         }
         _ => {
+            woken.iter().for_each(|sentence| print(sentence));
             print("Nothing is left to do.");
             Ok(())
         }

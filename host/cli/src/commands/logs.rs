@@ -60,8 +60,9 @@ fn collect(servers: Vec<Reached>, args: &[&str], several: bool, wish: &Wish) -> 
     if let (true, Some(error)) = (lines.is_empty(), failed) {
         return Err(refused(&error));
     }
-    // Each line begins with its time, so this is the order in which they were written.
-    lines.sort();
+    // Each line begins with its time, so this is the order in which they were written; those of the same millisecond stay
+    // as they came.
+    lines.sort_by(|(a, _), (b, _)| a.split(' ').next().cmp(&b.split(' ').next()));
     for (line, server) in &lines[lines.len().saturating_sub(wish.lines)..] {
         write(line, several.then_some(server), wish.json);
     }

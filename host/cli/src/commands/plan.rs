@@ -8,8 +8,9 @@ use jecloud_disk::source::SourceTree;
 use jecloud_model::config::Provider;
 use jecloud_model::deploy_plan::{DeployPlan, ServicePlan};
 use jecloud_model::hook::{Health, Identity, Source};
-use jecloud_model::ids::ReleaseNumber;
+use jecloud_model::ids::{ReleaseNumber, ServerGroup};
 use jecloud_model::time::Timestamp;
+use jecloud_model::topology::Topology;
 use jecloud_server::{PlanRequest, Server};
 
 use crate::args::Global;
@@ -17,7 +18,7 @@ use crate::compose::{Circumstances, Composed, compose};
 use crate::failure::{Code, Failure};
 use crate::fleet;
 use crate::hooks;
-use crate::output::{bold, dim, plural, print, print_json, size, yellow};
+use crate::output::{bold, dim, plural, print, print_json, say, size, yellow};
 use crate::project::Project;
 use crate::session::{self, Session};
 
@@ -48,21 +49,27 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(),
 
     let request = PlanRequest {
         release: release.clone(),
+        topology: Topology::default(),
         paths: tree.paths().filter_map(|path| path.to_str().map(str::to_owned)).collect(),
         contents: hooks::visible(&tree, &resolved)?,
         components: resolved.iter().map(|hook| (hook.digest.clone(), hook.wasm.clone())).collect(),
     };
-    let plan = match session.provider {
+    let plans: Vec<(Option<ServerGroup>, DeployPlan)> = match session.provider {
         Provider::Local => {
             let server = Server::open(root, session::executable()?, sandbox)?;
-            jecloud_server::plan(&server, &request)?
+            vec![(None, jecloud_server::plan(&server, &request)?)]
         }
-        _ => ask(&session, &request)?,
+        _ => ask(&session, request)?,
     };
     if json {
+        let own = project.environment(&session.environment).group(None).clone();
+        let first = plans.iter().find(|(group, _)| group.as_ref() == Some(&own)).or(plans.first());
+        let by_group =
+            plans.iter().filter_map(|(group, plan)| Some((group.as_ref()?.to_string(), serde_json::json!(plan))));
         print_json(&serde_json::json!({
             "app": session.app, "environment": session.environment, "version": version,
-            "release": release.number, "unchanged_since": unchanged, "plan": plan,
+            "release": release.number, "unchanged_since": unchanged, "plan": first.map(|(_, plan)| plan),
+            "groups": by_group.collect::<serde_json::Map<_, _>>(),
         }));
     } else {
         let what = format!("{}, {}", plural(tree.len(), "file", "files"), size(tree.bytes()));
@@ -76,9 +83,14 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(),
         if let Some(number) = unchanged {
             print(&format!("Nothing changed since {number}, which serves: `jecloud deploy` would do nothing."));
         }
-        print(&render(&plan));
+        for (group, plan) in &plans {
+            if let Some(group) = group {
+                print(&format!("\nOn each server of {}:", bold(group.as_str())));
+            }
+            print(&render(plan));
+        }
     }
-    match plan.failure {
+    match plans.into_iter().find_map(|(_, plan)| plan.failure) {
         None => Ok(()),
         Some(failure) => Err(Failure::new(Code::Failed, format!("the deployment would fail: {}", failure.reason))
             .details(failure.details)
@@ -87,20 +99,40 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(),
     }
 }
 
-/// Asks a server: all of a group are alike, so the first speaks for the others.
-fn ask(session: &Session, request: &PlanRequest) -> Result<DeployPlan, Failure> {
+/// Asks a server, or where not everything runs on all of them one of each group: all of a group are alike, so the first
+/// speaks for the others.
+fn ask(session: &Session, request: PlanRequest) -> Result<Vec<(Option<ServerGroup>, DeployPlan)>, Failure> {
     let servers = fleet::reachable(session).map_err(|failure| {
         failure.hint("What is done on a server is known when there is one: `jecloud deploy` sets it up.")
     })?;
-    let Some((name, machine)) = servers.first() else { return Ok(DeployPlan::default()) };
-    let text = serde_json::to_vec(request).unwrap_or_default();
-    jecloud_cloud::Server::new(&**machine, &name.to_string())
-        .ask(&["plan"], Some(&text), TIMEOUT)
-        .map_err(|error| Failure::from_machine(Code::NotReachable, &error))
+    let groups: Vec<Option<ServerGroup>> = match request.release.is_split() {
+        true => request.release.groups().into_iter().cloned().map(Some).collect(),
+        false => vec![None],
+    };
+    let mut plans = Vec::new();
+    for group in groups {
+        let is_meant = |(name, _): &&fleet::Reached| group.as_ref().is_none_or(|group| name.group == *group);
+        let Some((name, machine)) = servers.iter().find(is_meant) else {
+            if let Some(group) = group {
+                say(&format!("note: no server of {group} can be asked; `jecloud deploy` sets up what is missing"));
+            }
+            continue;
+        };
+        let once = request.release.services.keys().cloned().collect();
+        let address = machine.peer_address().filter(|_| request.release.gives_from(&name.group));
+        let topology = Topology { server: Some(name.clone()), once, address, ..Topology::default() };
+        let text = serde_json::to_vec(&PlanRequest { topology, ..request.clone() }).unwrap_or_default();
+        let plan = jecloud_cloud::Server::new(&**machine, &name.to_string())
+            .ask(&["plan"], Some(&text), TIMEOUT)
+            .map_err(|error| Failure::from_machine(Code::NotReachable, &error))?;
+        plans.push((group, plan));
+    }
+    Ok(plans)
 }
 
 fn render(plan: &DeployPlan) -> String {
-    plan.services.iter().map(service).collect::<Vec<_>>().join("\n")
+    let notes = plan.notes.iter().map(|note| format!("\n{} {note}", yellow("note:")));
+    plan.services.iter().map(service).chain(notes).collect::<Vec<_>>().join("\n")
 }
 
 fn service(plan: &ServicePlan) -> String {
@@ -128,6 +160,9 @@ fn service(plan: &ServicePlan) -> String {
         let root = if process.run_as == Identity::Root { " as root" } else { "" };
         lines.push(format!("  start    {} × {}: {}{root}", process.count, process.name, words(&process.argv)));
         lines.push(format!("           until {}", health(&process.health)));
+        if !process.limits.is_none() {
+            lines.push(format!("           with at most {}", process.limits));
+        }
     }
     for route in &plan.routes {
         lines.push(format!("  route    {} to {}", route.path_prefix, route.process));

@@ -31,5 +31,6 @@ pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
 fn as_json((server, process): &(Option<ServerName>, ProcessStatus)) -> serde_json::Value {
     let mut value = serde_json::json!(process);
     value["server"] = serde_json::json!(server);
+    value["group"] = serde_json::json!(server.as_ref().map(|server| &server.group));
     value
 }

@@ -41,9 +41,10 @@ fn in_words(environment: &EnvironmentState, recorded: &RecordedRelease) -> Strin
         ReleaseOutcome::Failed(failure) => format!("{}: {}", red("failed"), failure.reason),
         ReleaseOutcome::Aborted => "given up for a newer one".to_owned(),
     };
-    match recorded.release.repeats {
-        Some(repeats) => format!("{outcome} {}", dim(&format!("(back to {repeats})"))),
-        None => outcome,
+    match (recorded.release.repeats, recorded.release.refreshes) {
+        (_, Some(refreshes)) => format!("{outcome} {}", dim(&format!("({refreshes} again: servers have changed)"))),
+        (Some(repeats), None) => format!("{outcome} {}", dim(&format!("(back to {repeats})"))),
+        (None, None) => outcome,
     }
 }
 
@@ -61,6 +62,7 @@ fn as_json(environment: &EnvironmentState, recorded: &RecordedRelease) -> serde_
         "created": recorded.release.created,
         "created_by": recorded.release.created_by,
         "repeats": recorded.release.repeats,
+        "refreshes": recorded.release.refreshes,
         "outcome": outcome,
         "reason": reason,
     })

@@ -45,7 +45,8 @@ pub(crate) fn run(global: &Global, release: Option<ReleaseNumber>, json: bool) -
     ));
     let again = Release { repeats: Some(target.release.number), ..anew(&target.release) };
     let mut progress = Progress::new(json);
-    let scale = environment.scale.clone();
+    // It may have run on other groups than what serves now.
+    let scale = if target.scale.is_empty() { environment.scale.clone() } else { target.scale.clone() };
     let recorded = super::deploy::record(&session, known.as_ref(), again, scale, Sources::default(), &mut progress)?;
     super::deploy::finish(&session, &project, &recorded, begin, &mut progress, json)
 }

@@ -33,8 +33,17 @@ pub(crate) fn run(global: &Global, words: &[String], json: bool) -> Result<(), F
     let project = Project::open(global, None)?;
     let session = Session::open(&project, &global.env)?;
     let environment = session.environment_state()?;
-    let groups: Vec<ServerGroup> = project.environment(&session.environment).servers.into_keys().collect();
-    let wishes = parse(words, &groups)?;
+    let wished = project.environment(&session.environment);
+    let groups: Vec<ServerGroup> = wished.servers.into_keys().collect();
+    let serving = environment.serving_release().map(|serving| serving.release.processes.keys().cloned());
+    let known: Vec<ProcessName> = wished.processes.into_keys().chain(serving.into_iter().flatten()).collect();
+    let wishes = parse(words, &groups, &known)?;
+    let idle = super::deploy::idle_groups(&project, &session);
+    if let Some(group) = wishes.servers.keys().find(|group| idle.contains(group)) {
+        return Err(Failure::usage(format!("nothing runs on [servers.{group}], so it has no servers"))
+            .world("Nothing was changed.")
+            .hint(format!("Write `on = \"{group}\"` for a service or process, and `jecloud deploy`.")));
+    }
     if session.provider == Provider::Local && wishes.servers.values().any(|count| *count != 1) {
         return Err(Failure::usage("this machine is one server, and cannot be more or fewer")
             .hint("`jecloud scale web=2` runs a process twice on it."));
@@ -66,8 +75,8 @@ pub(crate) fn run(global: &Global, words: &[String], json: bool) -> Result<(), F
     Ok(())
 }
 
-/// `app=3`, `web=4`.
-fn parse(words: &[String], groups: &[ServerGroup]) -> Result<Wishes, Failure> {
+/// `app=3`, `web=4`; where both are called the same, `servers.web=3`, `processes.web=4`.
+fn parse(words: &[String], groups: &[ServerGroup], processes: &[ProcessName]) -> Result<Wishes, Failure> {
     let mut wishes = Wishes::default();
     for word in words {
         let count = |text: &str| text.parse::<u32>().ok().filter(|count| *count <= MOST);
@@ -75,7 +84,29 @@ fn parse(words: &[String], groups: &[ServerGroup]) -> Result<Wishes, Failure> {
             return Err(Failure::usage(format!("{word:?} is not NAME=COUNT, with a count of at most {MOST}"))
                 .hint("For example `jecloud scale app=3` for servers, `jecloud scale web=4` for a process."));
         };
-        match groups.iter().find(|group| group.as_str() == name) {
+        let (kind, name) = name.split_once('.').map_or(("", name), |(kind, name)| (kind, name));
+        let group = groups.iter().find(|group| group.as_str() == name);
+        let is_process = processes.iter().any(|process| process.as_str() == name);
+        let group = match (kind, group) {
+            ("", Some(_)) if is_process => {
+                return Err(Failure::usage(format!("{name} is a group of servers, and a process too"))
+                    .world("Nothing was changed.")
+                    .hint(format!("Say which is meant: servers.{name}={count} or processes.{name}={count}.")));
+            }
+            ("", group) | ("servers", group @ Some(_)) => group,
+            ("processes", _) => None,
+            ("servers", None) => {
+                let known = groups.iter().map(ServerGroup::as_str).collect::<Vec<_>>().join(", ");
+                return Err(
+                    Failure::usage(format!("there is no [servers.{name}]")).hint(format!("There are: {known}."))
+                );
+            }
+            (other, _) => {
+                return Err(Failure::usage(format!("there is nothing to scale in {other:?}"))
+                    .hint("There are servers.NAME and processes.NAME."));
+            }
+        };
+        match group {
             Some(group) if count > 0 => drop(wishes.servers.insert(group.clone(), count)),
             Some(_) => {
                 return Err(Failure::usage("a group of servers has at least one")
@@ -138,12 +169,23 @@ mod tests {
     #[test]
     fn groups_and_processes_are_told_apart() {
         let groups = ["app".parse().expect("valid"), "db".parse().expect("valid")];
-        let parse = |words: &[&str]| parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(), &groups);
+        let known = ["web".parse().expect("valid"), "db".parse().expect("valid")];
+        let parse = |words: &[&str]| {
+            let words = words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            parse(&words, &groups, &known)
+        };
         let wishes = parse(&["app=3", "web=4", "worker=0"]).unwrap_or_else(|failure| panic!("{}", failure.render()));
         assert_eq!(wishes.servers, BTreeMap::from([("app".parse().expect("valid"), 3)]));
         let processes = [("web".parse().expect("valid"), 4), ("worker".parse().expect("valid"), 0)];
         assert_eq!(wishes.processes, BTreeMap::from(processes));
-        for wrong in ["app", "app=", "app=0", "app=-1", "app=101", "=3", "We b=3", "app=3=4"] {
+        // Fails without the look at both: the group would be taken, without a word.
+        assert!(parse(&["db=2"]).is_err(), "db is both");
+        let both = parse(&["servers.db=2", "processes.db=3"]).unwrap_or_else(|failure| panic!("{}", failure.render()));
+        assert_eq!(both.servers, BTreeMap::from([("db".parse().expect("valid"), 2)]));
+        assert_eq!(both.processes, BTreeMap::from([("db".parse().expect("valid"), 3)]));
+        for wrong in
+            ["servers.web=1", "services.db=1", "app", "app=", "app=0", "app=-1", "app=101", "=3", "We b=3", "app=3=4"]
+        {
             assert!(parse(&[wrong]).is_err(), "{wrong}");
         }
     }

@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 
 use jecloud_cloud::{Found, Options, roll_forward};
 use jecloud_disk::log::{KEEP, MAX_BYTES, RotatingLog};
+use jecloud_model::cloud::Basis;
 use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
 use jecloud_model::layout::ServerRoot;
-use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
-use jecloud_server::{LogWish, Place, Server, ServerError, api, destroy, process_manager, rollforward};
+use jecloud_model::topology::Order;
+use jecloud_server::api::RolledForward;
+use jecloud_server::{LogWish, Place, Server, ServerError, api, basis, destroy, process_manager, rollforward};
 use serde::de::DeserializeOwned;
 
 use crate::args::{Cli, ServerAction};
@@ -31,11 +33,13 @@ const LONGEST_INPUT: u64 = 64 << 20;
 /// How long the process manager may take to end everything.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(11 * 60);
 
-pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCode, Failure> {
+pub(crate) fn run(root: Option<PathBuf>, basis: Option<&Basis>, action: ServerAction) -> Result<ExitCode, Failure> {
     let root = match root {
         Some(root) => ServerRoot::new(root),
         None => Home::from_environment()?.server(),
     };
+    // Who types it by hand, in an emergency, bases it on nothing but their own judgement.
+    let accept = |app: &AppName| basis.map(|basis| basis::accept(&root, app, basis)).transpose();
     match action {
         ServerAction::Init { listen } => {
             let listen = (!listen.is_empty()).then_some(listen);
@@ -52,21 +56,27 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
         ServerAction::PutSecrets { app, environment } => {
             // The parser's own message would show what stands there.
             let secrets = input().map_err(|_| Failure::usage("standard input holds no secrets"))?;
+            let _accepted = accept(&app)?;
             api::put_secrets(&Place::new(&root, &app, &environment), &secrets)?;
         }
         ServerAction::Deploy { version } => {
-            let release: Release = input()?;
-            if release.version != version {
-                return Err(Failure::usage(format!("the release on standard input is of version {}", release.version)));
+            let order: Order = input()?;
+            let found = &order.release.version;
+            if *found != version {
+                return Err(Failure::usage(format!("the release on standard input is of version {found}")));
             }
-            api::deploy(&session::local_server(root)?, &release)?;
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&order.release.app)?;
+            api::deploy(&server, &order)?;
         }
         ServerAction::Commit { app, environment, release } => {
-            let server = session::local_server(root)?;
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&app)?;
             api::commit(&server, &Place::new(&server.root, &app, &environment), release)?;
         }
         ServerAction::Abort { app, environment, release } => {
-            let server = session::local_server(root)?;
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&app)?;
             api::abort(&server, &Place::new(&server.root, &app, &environment), release)?;
         }
         ServerAction::Follow { app, environment, release } => {
@@ -79,7 +89,9 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
             })?;
         }
         ServerAction::Destroy { app, environment } => {
-            let server = session::local_server(root)?;
+            let server = session::local_server(root.clone())?;
+            // Others need not wait until the processes have ended.
+            drop(accept(&app)?);
             destroy::destroy(&server, &Place::new(&server.root, &app, &environment))?;
         }
         ServerAction::Rollforward { app, environment, quiet } => return roll(root, app, environment, quiet),
@@ -96,7 +108,8 @@ pub(crate) fn run(root: Option<PathBuf>, action: ServerAction) -> Result<ExitCod
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             };
-            jecloud_server::logs(&Place::new(&root, &app, &environment), &wish, &mut write)?;
+            let processes = process_manager(&root, &session::executable()?);
+            processes.logs(&Place::new(&root, &app, &environment), &wish, &mut write)?;
         }
         ServerAction::Run { app, environment, command } => {
             let server = session::local_server(root)?;
@@ -139,6 +152,13 @@ fn roll(
         return Ok(ExitCode::SUCCESS);
     }
     let server = session::local_server(root)?;
+    // Who typed `jecloud fwd` has this binary; the one that looks once a minute is of the binary that runs.
+    let is_asked = !quiet && app.is_none();
+    let mut did = RolledForward::default();
+    let before = api::running(&server);
+    if is_asked {
+        did.renewed = api::renew(&server.root, &server.exe)?;
+    }
     let result = match (app, environment) {
         (Some(app), Some(environment)) => {
             let place = Place::new(&server.root, &app, &environment);
@@ -152,7 +172,14 @@ fn roll(
             result
         }
     };
-    let Err(errors) = result else { return Ok(ExitCode::SUCCESS) };
+    let Err(errors) = result else {
+        if is_asked {
+            let started = |(name, pid): (String, u32)| (before.get(&name) != Some(&pid)).then_some(name);
+            did.started = api::running(&server).into_iter().filter_map(started).collect();
+            print_json_line(&did);
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
     let lines: Vec<String> = errors.iter().map(|(place, error)| in_one_line(place, error)).collect();
     let log = server.root.system_log("rollforward");
     let now = Timestamp::from_system(std::time::SystemTime::now());
@@ -190,18 +217,22 @@ pub(crate) fn pins(
 ) -> Result<BTreeMap<ServiceName, BTreeMap<String, String>>, Failure> {
     let mut all: BTreeMap<ServiceName, BTreeMap<String, String>> = BTreeMap::new();
     let environment = session.environment_state()?;
+    // A server for which nothing had changed goes on with the release whose content this one has.
+    let content = environment.release(release).map_or(release, |recorded| recorded.release.content());
     for (name, record) in &environment.servers {
         let place = jecloud_model::cloud::Place { environment: session.environment.clone(), server: name.clone() };
         let Found::Present(machine) = session.cloud().machines.find(&place, record) else { continue };
-        let number = release.0.to_string();
-        let args = ["pins", session.app.as_str(), session.environment.as_str(), &number];
-        let output = machine.call(&args, None, Duration::from_secs(60)).map_err(|error| {
-            Failure::from_error(Code::NotReachable, "the server cannot be asked for its versions", &error)
-        })?;
-        let pins: BTreeMap<ServiceName, BTreeMap<String, String>> =
-            serde_json::from_slice(&output.stdout).unwrap_or_default();
-        for (service, pinned) in pins {
-            all.entry(service).or_default().extend(pinned);
+        for number in std::collections::BTreeSet::from([content, release]) {
+            let number = number.0.to_string();
+            let args = ["pins", session.app.as_str(), session.environment.as_str(), &number];
+            let output = machine.call(&args, None, Duration::from_secs(60)).map_err(|error| {
+                Failure::from_error(Code::NotReachable, "the server cannot be asked for its versions", &error)
+            })?;
+            let pins: BTreeMap<ServiceName, BTreeMap<String, String>> =
+                serde_json::from_slice(&output.stdout).unwrap_or_default();
+            for (service, pinned) in pins {
+                all.entry(service).or_default().extend(pinned);
+            }
         }
     }
     Ok(all)
@@ -211,17 +242,13 @@ pub(crate) fn pins(
 pub(crate) fn supervisor(root: PathBuf) -> Result<(), Failure> {
     let root = ServerRoot::new(root);
     let document = jecloud_server::document(&root)?;
-    let settings = jecloud_supervisor::Settings {
-        app_user: document.app_user(&root)?,
-        listen: document.listen,
-        ..jecloud_supervisor::Settings::default()
-    };
+    let settings = jecloud_supervisor::Settings { listen: document.listen, ..jecloud_supervisor::Settings::default() };
     jecloud_supervisor::run(root, session::executable()?, settings)
         .map_err(|error| Failure::from_error(Code::Failed, "the process manager ended", &error))
 }
 
 /// `jecloud front`
-pub(crate) fn front(root: PathBuf) -> Result<(), Failure> {
+pub(crate) fn front(root: PathBuf, replace: bool) -> Result<(), Failure> {
     let root = ServerRoot::new(root);
     let failed = |error: &dyn std::error::Error| Failure::from_error(Code::Failed, "the front ended", error);
     let listeners = jecloud_front::inherited().map_err(|error| failed(&error))?;
@@ -232,13 +259,20 @@ pub(crate) fn front(root: PathBuf) -> Result<(), Failure> {
         .map(|listener| listener.try_clone().map(OwnedFd::from))
         .collect::<Result<_, _>>()
         .map_err(|error| failed(&error))?;
-    let watcher = std::thread::spawn({
-        let (root, exe, leaving) = (root.clone(), session::executable()?, leaving.clone());
-        move || jecloud_supervisor::watch::revive(&root, &exe, &sockets, &leaving)
-    });
-    let ended = jecloud_front::run(root, listeners);
+    // systemd needs nobody to bring it back.
+    let watcher = match jecloud_systemd::is_in_charge(&root) {
+        true => None,
+        false => {
+            let (root, exe, leaving) = (root.clone(), session::executable()?, leaving.clone());
+            let watch = move || jecloud_supervisor::watch::revive(&root, &exe, &sockets, &leaving);
+            Some(std::thread::spawn(watch))
+        }
+    };
+    let settings = jecloud_front::Settings { replace, ..jecloud_front::Settings::default() };
+    // One that finishes its last requests brings nobody back: its binary may be an older one.
+    let ended = jecloud_front::run(root, listeners, settings, || leaving.store(true, Ordering::Relaxed));
     leaving.store(true, Ordering::Relaxed);
-    let _ = watcher.join();
+    let _ = watcher.map(std::thread::JoinHandle::join);
     ended.map_err(|error| failed(&error))
 }
 

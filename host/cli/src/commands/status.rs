@@ -1,5 +1,7 @@
 //! `jecloud status`: what runs, where, and how well.
 
+use std::collections::BTreeSet;
+
 use jecloud_model::app::{AppDocument, DeploymentState};
 use jecloud_model::cloud::{CloudState, EnvironmentState, ServerName};
 use jecloud_model::ids::EnvironmentName;
@@ -70,7 +72,18 @@ impl Seen {
         })
     }
 
-    /// Where requests are taken: one URL for each server.
+    /// What the server says that runs the newest release: one for which nothing had changed goes on with an older one.
+    fn document(&self) -> Option<&AppDocument> {
+        let mut newest: Option<&AppDocument> = None;
+        for (_, _, status) in self.answers() {
+            if newest.is_none_or(|newest| status.document.current_release > newest.current_release) {
+                newest = Some(&status.document);
+            }
+        }
+        newest
+    }
+
+    /// Where requests are taken: one URL for each server that has anything to take them.
     fn urls(&self) -> Vec<String> {
         self.answers().filter_map(|(report, answer, status)| url_of(report, answer, status)).collect()
     }
@@ -126,6 +139,7 @@ fn as_json(seen: &Seen) -> serde_json::Value {
                 "name": process.id.short(),
                 "instance": process.id,
                 "server": server,
+                "group": server.as_ref().map(|server| &server.group),
                 "service": process.service,
                 "state": state_in_words(process.state),
                 "pid": process.pid,
@@ -136,7 +150,7 @@ fn as_json(seen: &Seen) -> serde_json::Value {
         })
         .collect();
     let servers: Vec<serde_json::Value> = seen.reports.iter().filter_map(server_as_json).collect();
-    let document = seen.answers().map(|(_, _, status)| &status.document).next();
+    let document = seen.document();
     let urls = seen.urls();
     serde_json::json!({
         "name": seen.name,
@@ -156,15 +170,16 @@ fn server_as_json(report: &Report) -> Option<serde_json::Value> {
     Some(match &report.status {
         Ok(answer) => serde_json::json!({
             "name": server,
+            "group": server.group,
             "host": report.host,
             "current_release": answer.environment.as_ref().and_then(|status| status.document.current_release),
         }),
-        Err(why) => serde_json::json!({"name": server, "host": report.host, "unreachable": why}),
+        Err(why) => serde_json::json!({"name": server, "group": server.group, "host": report.host, "unreachable": why}),
     })
 }
 
 fn show(session: &Session, seen: &Seen) {
-    let document = seen.answers().map(|(_, _, status)| &status.document).next();
+    let document = seen.document();
     let serving =
         match document.and_then(|document| Some((document.current_release?, document.current_version.as_ref()?))) {
             Some((release, version)) => format!("{release} ({}) serves", version.short()),
@@ -184,6 +199,10 @@ fn show(session: &Session, seen: &Seen) {
             let server = report.server.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
             print(&red(&format!("{server} does not answer: {why}")));
         }
+    }
+    let notes: BTreeSet<&String> = seen.answers().flat_map(|(_, _, status)| &status.notes).collect();
+    for note in notes {
+        print(&format!("{} {note}", yellow("note:")));
     }
     print("");
     match seen.processes() {

@@ -1,9 +1,11 @@
 //! `jecloud version`
 
+use jecloud_model::version::Version;
+
 use crate::output::{print, print_json};
 
 pub(crate) fn run(json: bool) {
-    let version = env!("CARGO_PKG_VERSION");
+    let version = Version::own();
     if json {
         print_json(&serde_json::json!({
             "version": version,

@@ -80,7 +80,7 @@ impl Lazy {
         let setup = SetUp {
             objects: Arc::new(Objects::new(home.path().join("fetched"))),
             places: Places::default(),
-            binaries: Binaries::default(),
+            binaries: super::binaries(project, &wished),
             listen: super::listen(&wished),
         };
         Self { settings, access, setup, store: Arc::clone(store), made: OnceLock::new() }
@@ -173,10 +173,18 @@ impl Ssh {
         let connection = self.connection(running, HostKeyRule::Pinned(host_key.clone()));
         let name = running.place.server.to_string();
         RemoteMachine::new(name, connection, self.setup.places.clone(), Arc::clone(&self.setup.objects))
+            .with_peer_address(running.private_address)
+            .with_setup(self.setup.binaries.clone(), self.setup.listen.clone())
     }
 }
 
 impl Connect for Ssh {
+    fn fits(&self, architecture: &str) -> Result<(), MachineError> {
+        // EC2's name and that of `uname -m`.
+        let name = if architecture == "arm64" { "aarch64" } else { architecture };
+        self.setup.binaries.for_architecture(name).map(drop)
+    }
+
     fn set_up(&self, running: &Running<'_>) -> Result<Option<Details>, MachineError> {
         let rule = match HostKey::recorded(running.place, running.connection)? {
             Some(key) => HostKeyRule::Pinned(key),

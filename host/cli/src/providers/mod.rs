@@ -5,12 +5,15 @@ mod ssh;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jecloud_cloud::{DirectoryStore, LocalMachines, Machines, ObjectStore};
+use jecloud_disk::tree;
 use jecloud_ec2::Ec2Machines;
-use jecloud_model::config::{EnvironmentConfig, Provider, Store};
+use jecloud_model::config::{ARCHITECTURES, EnvironmentConfig, Provider, Store};
 use jecloud_model::ids::{EnvironmentName, ServerGroup};
+use jecloud_remote::Binaries;
 use jecloud_s3::{S3Options, S3Store};
 
 use crate::failure::{Code, Failure};
@@ -88,6 +91,22 @@ fn listen(wished: &EnvironmentConfig) -> Vec<SocketAddr> {
             .to_vec(),
         listen => listen.to_vec(),
     }
+}
+
+/// A directory with binaries for other architectures, `jecloud-ARCHITECTURE` each; jecloud.toml goes before it.
+const BINARIES: &str = "JECLOUD_BINARIES";
+
+/// Which JeCloud goes to which server: this one, or what the configuration or the environment names.
+fn binaries(project: &Project, wished: &EnvironmentConfig) -> Binaries {
+    let mut binaries = Binaries::default();
+    if let Some(directory) = std::env::var_os(BINARIES).map(PathBuf::from) {
+        let named = |name: &str| (name.to_owned(), directory.join(format!("jecloud-{name}")));
+        let there = ARCHITECTURES.map(named).into_iter().filter(|(_, path)| tree::exists(path).unwrap_or(false));
+        binaries.others.extend(there);
+    }
+    let named = wished.cloud.binaries.iter();
+    binaries.others.extend(named.map(|(name, path)| (name.clone(), project.directory.join(path))));
+    binaries
 }
 
 /// Whether there can be so many servers.

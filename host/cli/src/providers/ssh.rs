@@ -11,7 +11,7 @@ use jecloud_remote::{
     Connection, HostKey, HostKeyRule, Identity, Jump, Objects, OwnKeys, RemoteError, Session, SshMachines, Target,
 };
 
-use super::listen;
+use super::{binaries, listen};
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::project::{Project, config_failure};
@@ -40,6 +40,7 @@ pub(super) fn machines(project: &Project, environment: &EnvironmentName, home: &
     let objects = Arc::new(Objects::new(home.path().join("fetched")));
     let mut machines = SshMachines::new(hosts, identity.clone(), objects);
     machines.listen = listen(&wished);
+    machines.binaries = binaries(project, &wished);
     if let Some(jump) = &wished.cloud.jump {
         let target = target(project, environment, &["cloud", "jump"], jump)?;
         machines.via = Some(through(target, identity, home)?);

@@ -13,4 +13,5 @@ mod failing;
 mod full_disk;
 mod several;
 mod tree;
+mod users;
 mod watch;

@@ -70,7 +70,7 @@ fn the_first_command() {
     let answer = jecloud_testkit::get(environment["url"].as_str().expect("a URL")).expect("an answer");
     assert_eq!((answer.status, answer.body.contains("Hello from hello-node")), (200, true), "{}", answer.body);
     let pid = &environment["processes"][0]["pid"];
-    assert_eq!(ok(&machine.types("root", &format!("stat -c %U /proc/{pid}"))), "jecloud-app");
+    assert_eq!(ok(&machine.types("root", &format!("stat -c %U /proc/{pid}"))), "jc-hello-node-production");
 
     let package = ok(&machine.types("root", "dpkg-query --show --showformat='${db:Status-Status} ${Version}' nodejs"));
     let (status, package) = package.split_once(' ').expect("two words");

@@ -81,7 +81,11 @@ fn a_command_runs_where_and_as_the_app_runs() {
     let ran =
         project.jecloud(&["run", "--", "sh", "-c", "pwd; id -un; echo $JECLOUD_APP $JECLOUD_ENV $JECLOUD_VERSION"]);
     let is_root = world.run("id", &["-u"]).ok().stdout == "0\n";
-    let user = if is_root { "jecloud-app\n".to_owned() } else { world.run("id", &["-un"]).ok().stdout };
+    let made = jecloud_testkit::made_below(world.directory());
+    let user = match &made[..] {
+        [own] if is_root => format!("{}\n", own.name),
+        _ => world.run("id", &["-un"]).ok().stdout,
+    };
     let directory = crate::production(&project).join("source/versions").join(&version);
     assert_eq!(ran.ok().stdout, format!("{}\n{user}app production {version}\n", directory.display()));
     project.jecloud(&["run", "--", "node", "-p", "1 + 1"]).ok().says("2");

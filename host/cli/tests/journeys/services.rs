@@ -7,7 +7,8 @@ use jecloud_testkit::{Project, eventually, is_alive, kill};
 use crate::users::holding;
 use crate::{SOON, production, world};
 
-/// An app that hands what is asked of it to Redis as an inline command, and answers with what that says.
+/// An app that hands what is asked of it to Redis as an inline command, and answers with what that says. Like many an app
+/// it falls over where its database is not there when it starts.
 const SERVER: &str = "
 const { hostname, port, password } = new URL(process.env.REDIS_URL);
 const server = require('node:http').createServer((request, response) => {
@@ -19,7 +20,8 @@ const server = require('node:http').createServer((request, response) => {
   socket.on('end', () => response.end(answer.replace(/^\\+OK\\r\\n/, '').replace(/\\+OK\\r\\n$/, '')));
   socket.write(`AUTH ${password}\\r\\n${words}\\r\\nQUIT\\r\\n`);
 });
-server.listen(process.env.PORT);
+const first = require('node:net').connect(port, hostname, () => first.end(() => server.listen(process.env.PORT)));
+first.on('error', () => process.exit(1));
 process.on('SIGTERM', () => server.close(() => process.exit(0)));
 ";
 

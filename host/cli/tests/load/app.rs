@@ -1,6 +1,6 @@
 //! An app that answers in all the ways that a deployment could break.
 
-/// `/` answers at once; `/slow` writes a line every 100 ms for two seconds; `/upload` answers with the number of bytes
+/// `/` answers at once; `/endless` writes a line every 20 ms until the client goes; `/slow` writes a line every 100 ms for two seconds; `/upload` answers with the number of bytes
 /// that it read; `/up` is its health; a WebSocket echoes. Every answer names the version.
 const SERVER: &str = r#"
 const http = require('node:http');
@@ -15,6 +15,12 @@ const server = http.createServer((request, answer) => {
       answer.write(`line ${lines}\n`);
       if (lines === 20) { clearInterval(timer); answer.end('the end\n'); }
     }, 100);
+    return;
+  }
+  if (request.url === '/endless') {
+    let lines = 0;
+    const timer = setInterval(() => { lines += 1; answer.write(`line ${lines}\n`); }, 20);
+    answer.on('close', () => clearInterval(timer));
     return;
   }
   if (request.url === '/upload') {
@@ -32,6 +38,7 @@ server.on('upgrade', (request, socket) => {
   socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
     `Sec-WebSocket-Accept: ${accept}\r\n\r\n`);
   socket.on('data', (data) => socket.write(data));
+  socket.on('end', () => socket.end());
   socket.on('error', () => {});
 });
 LISTEN

@@ -5,22 +5,28 @@
 
 #![expect(clippy::disallowed_methods, reason = "clients that ask at a fixed pace")]
 
+mod another;
 mod app;
 mod clients;
 mod deployments;
 mod killed;
+mod upgrades;
 
 use jecloud_testkit::{Project, World};
 
 use crate::app::{Kind, server};
 
-/// Version 1 of the app, deployed.
+/// Version 1 of the app.
+fn files() -> [(&'static str, String); 3] {
+    let toml = "app = \"load\"\n\n[processes.web]\nhealth = \"/up\"\n".to_owned();
+    [("jecloud.toml", toml), ("package.json", "{}".to_owned()), ("server.js", server(1, Kind::Good))]
+}
+
+/// The same, deployed, with more lines of configuration.
 fn deployed(world: &World, configuration: &str) -> Project {
-    let toml = format!("app = \"load\"\n\n[processes.web]\nhealth = \"/up\"\n{configuration}");
-    let project = world.project_called(
-        "load",
-        &[("jecloud.toml", &toml), ("package.json", "{}"), ("server.js", &server(1, Kind::Good))],
-    );
+    let mut files = files();
+    files[0].1.push_str(configuration);
+    let project = world.project_called("load", &files.each_ref().map(|(name, text)| (*name, text.as_str())));
     project.jecloud(&["deploy"]).ok();
     project
 }

@@ -7,6 +7,9 @@ use jecloud_testkit::{TestCloud, World, eventually};
 use crate::amazon::{jecloud, project};
 use crate::{network, says, server};
 
+/// What it is called, what becomes of the text of the state (none: it is deleted), and what is said about it.
+type Damage = (&'static str, fn(&str) -> Option<String>, &'static str);
+
 /// On EC2, with the state in S3: a state that was deleted, truncated, or written by a newer JeCloud is refused and
 /// restored from the versions of the bucket, and the servers are those that there were. A server that somebody terminated
 /// is replaced.
@@ -26,7 +29,7 @@ fn states_and_servers_that_somebody_deleted() {
         let newest = cloud.store().contents(&bucket, "state.json").pop().expect("a state");
         String::from_utf8(newest.to_vec()).expect("text")
     };
-    let damages: [(&str, fn(&str) -> Option<String>, &str); 3] = [
+    let damages: [Damage; 3] = [
         ("deleted", |_| None, "has been deleted from"),
         ("truncated", |text| Some(text[..text.len() / 3].to_owned()), "it is damaged: EOF while parsing"),
         ("newer", |text| Some(text.replace("\"min_writer\": 1", "\"min_writer\": 9")), "written by a newer JeCloud"),

@@ -5,15 +5,21 @@
 #![expect(clippy::disallowed_methods, reason = "clients that ask at a fixed pace, and a file with counted points")]
 
 mod amazon;
+#[path = "../load/another.rs"]
+mod another;
 #[path = "../load/app.rs"]
 mod app;
+mod board;
 #[path = "../load/clients.rs"]
 mod clients;
 mod elsewhere;
 mod emergencies;
+mod groups;
 mod killed;
 mod several;
+mod systemd;
 mod under_load;
+mod upgrades;
 
 use jecloud_testkit::{Machines, Project, World, get};
 

@@ -156,8 +156,15 @@ impl TestCloud {
         };
         let seen = self.file().read()?;
         upload(&self.store, &sources, &mut ()).unwrap();
-        let service =
-            ReleaseService { hook, settings: Default::default(), powers: Powers::default(), pins: BTreeMap::new() };
+        let service = ReleaseService {
+            hook,
+            settings: Default::default(),
+            powers: Powers::default(),
+            pins: BTreeMap::new(),
+            on: None,
+            gives: Vec::new(),
+            peers: false,
+        };
         let release = Release {
             format: Format::default(),
             app: self.app.clone(),
@@ -173,6 +180,7 @@ impl TestCloud {
             created: SystemWorld.now(),
             created_by: "ada@laptop".to_owned(),
             repeats: None,
+            refreshes: None,
         };
         let scale = BTreeMap::from([("app".parse().unwrap(), servers)]);
         let seen = seen.as_ref().map(|known| &known.state);

@@ -59,12 +59,13 @@ pub(crate) fn several_servers_switch_together() {
     let (number, report, heard) = cloud.deploy("hello", 3, &[]);
     assert_eq!(report.end, End::Serving);
     assert_eq!(cloud.environment().committed, Some(number));
-    // All were ready before the commit, and none switched before it.
+    // The others were ready before the commit (of the first one it may be heard later: nobody looked any more once its
+    // release commands had run), and none switched before it.
     let (mut ready, mut committed) = (0, false);
     for progress in heard.all() {
         match progress {
             Progress::Committed { .. } => {
-                assert_eq!(ready, 3);
+                assert!(ready >= 2, "{ready}");
                 committed = true;
             }
             Progress::Event { event, .. } => match event.what {

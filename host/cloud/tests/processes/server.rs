@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 use jecloud_disk::lock::Lock;
 use jecloud_disk::{durable, tree};
 use jecloud_model::app::{AppDocument, DeploymentState, Failure, Outcome, Requested};
+use jecloud_model::cloud::{Basis, BasisRefused, KnownClouds};
 use jecloud_model::events::{Event, What};
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
 use jecloud_model::layout::{EnvironmentRoot, ServerRoot};
 use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
+use jecloud_model::topology::Order;
 use serde_json::{Value, json};
 
 type Error = Box<dyn std::error::Error>;
@@ -30,7 +32,8 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
         }
         Err(error) => {
             println!("{}", json!({"error": error.to_string(), "hint": "look at the server"}));
-            ExitCode::FAILURE
+            let is_outdated = error.downcast_ref::<BasisRefused>().is_some();
+            if is_outdated { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -39,7 +42,11 @@ fn command(args: &[String]) -> Result<Value, Error> {
     let [words @ .., flag, root] = args else { return Err("no --root".into()) };
     assert_eq!(flag, "--root");
     let root = ServerRoot::new(root);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let [before @ .., "--basis", basis] = words.as_slice() {
+        accept(&root, &basis.parse()?)?;
+        words = before.to_vec();
+    }
     if tree::exists(&root.path().join("refuse"))? && words[0] != "status" {
         return Err("the disk is full".into());
     }
@@ -67,7 +74,7 @@ fn command(args: &[String]) -> Result<Value, Error> {
             copy(Path::new(file), &root.hook(&digest.parse()?))?;
         }
         ["deploy", _] => {
-            let release: Release = serde_json::from_slice(&input()?)?;
+            let Order { release, topology } = serde_json::from_slice(&input()?)?;
             let place = root.environment(&release.app, &release.environment);
             if !tree::exists(&place.archive(&release.version))? {
                 return Err("the archive is missing".into());
@@ -77,6 +84,8 @@ fn command(args: &[String]) -> Result<Value, Error> {
             if let Requested::Recorded { aborted } = requested {
                 durable::create_dirs(&place.release(release.number), 0o755)?;
                 durable::write_json(&place.release(release.number).join("release.json"), &release, 0o644)?;
+                let topology = topology.ok_or("it was not told what it has to know of the others")?;
+                durable::write_json(&place.release(release.number).join("topology.json"), &topology, 0o644)?;
                 if let Some(aborted) = aborted {
                     tell(&place, aborted, What::Aborted)?;
                 }
@@ -107,6 +116,16 @@ fn command(args: &[String]) -> Result<Value, Error> {
         _ => return Err(format!("what is {words:?}?").into()),
     }
     Ok(json!({}))
+}
+
+/// As the real one does it, for the one app of these tests.
+fn accept(root: &ServerRoot, basis: &Basis) -> Result<(), Error> {
+    durable::create_dirs(&root.sys(), 0o755)?;
+    let _lock = Lock::acquire(&root.sys().join("clouds.lock"), Instant::now() + Duration::from_secs(20))?;
+    let mut known: KnownClouds = durable::read_json(&root.known_clouds())?.unwrap_or_default();
+    let app: AppName = "guestbook".parse()?;
+    known.accept(&app, basis, tree::list(&root.path().join(app.as_str()))?.is_empty())?;
+    Ok(durable::write_json(&root.known_clouds(), &known, 0o644)?)
 }
 
 fn place(root: &ServerRoot, app: &str, environment: &str) -> Result<EnvironmentRoot, Error> {

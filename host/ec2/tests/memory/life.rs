@@ -38,7 +38,7 @@ pub(crate) struct Life {
     pub(crate) ec2: Arc<Ec2>,
     pub(crate) state: CloudState,
     pub(crate) settings: Ec2Settings,
-    network: Arc<Network>,
+    pub(crate) network: Arc<Network>,
     operations: u64,
     /// What went wrong, in words.
     pub(crate) troubles: Vec<String>,
@@ -237,15 +237,27 @@ impl Life {
 
 /// What is behind the addresses.
 #[derive(Default)]
-struct Network(Mutex<BTreeMap<String, u32>>);
+pub(crate) struct Network {
+    attempts: Mutex<BTreeMap<String, u32>>,
+    /// An architecture for which there is no JeCloud.
+    pub(crate) unfit: Mutex<Option<String>>,
+}
 
 struct Shared(Arc<Network>);
 
 impl Connect for Shared {
+    fn fits(&self, architecture: &str) -> Result<(), MachineError> {
+        if self.0.unfit.lock().unwrap().as_deref() == Some(architecture) {
+            let error = format!("the server needs a JeCloud for {architecture}");
+            return Err(MachineError::Refused { error, hint: "Build one.".to_owned() });
+        }
+        Ok(())
+    }
+
     fn set_up(&self, instance: &Running<'_>) -> Result<Option<Details>, MachineError> {
         assert!(instance.address.starts_with("192.0.2."), "{}", instance.address);
         assert_eq!(instance.user, "admin");
-        let mut attempts = self.0.0.lock().unwrap();
+        let mut attempts = self.0.attempts.lock().unwrap();
         let attempts = attempts.entry(instance.id.to_owned()).or_default();
         *attempts += 1;
         if *attempts <= BOOTING {
@@ -267,6 +279,10 @@ struct NeverAsked;
 impl Machine for NeverAsked {
     fn host(&self) -> Option<String> {
         unreachable!("nobody asks where requests go")
+    }
+
+    fn renew(&self) -> Result<(), MachineError> {
+        unreachable!("nobody tells it anything")
     }
 
     fn interact(&self, _what: Interactive<'_>) -> Result<i32, MachineError> {

@@ -37,6 +37,22 @@ fn everything_that_a_launch_takes_is_recorded() {
     assert_eq!((&app["image"], &app["disk"]["gib"]), (&"ami-old".into(), &8.into()));
 }
 
+/// What could not be set up is not launched, and nothing is made for it. Fails without asking before the launch: then it
+/// is found out on a machine that costs money.
+#[test]
+fn nothing_is_launched_that_no_binary_is_for() {
+    let mut life = Life::new(1, 1);
+    *life.network.unfit.lock().unwrap() = Some("arm64".to_owned());
+    life.settings.default_type = "t4g.small".to_owned();
+    assert_eq!(refusal(&life), ("the server needs a JeCloud for arm64".to_owned(), "Build one.".to_owned()));
+    {
+        let inside = life.ec2.get();
+        assert!(inside.groups.is_empty() && inside.keys.is_empty(), "{:?} {:?}", inside.groups, inside.keys);
+    }
+    life.settings.default_type = "t3.small".to_owned();
+    assert_eq!(launch(&life, &place("app-1"))["image"], "ami-new");
+}
+
 /// One message and one hint each, and nothing that is half made.
 #[test]
 fn what_stands_in_the_way_is_said() {

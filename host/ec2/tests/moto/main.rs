@@ -69,6 +69,10 @@ fn machines(settings: Ec2Settings, api: &Arc<AwsApi>) -> Ec2Machines {
 struct Nobody;
 
 impl Connect for Nobody {
+    fn fits(&self, _architecture: &str) -> Result<(), MachineError> {
+        Ok(())
+    }
+
     fn set_up(&self, instance: &Running<'_>) -> Result<Option<Details>, MachineError> {
         let address: std::net::IpAddr = instance.address.parse().expect("an address");
         let console = (instance.console)()?.unwrap_or_default();

@@ -124,9 +124,15 @@ impl Front {
         let (stop, stopped) = oneshot::channel::<()>();
         let server_root = root.root.clone();
         let thread = std::thread::spawn(move || {
-            jecloud_front::serve(&server_root, vec![listener], settings, async {
-                let _ = stopped.await;
-            })
+            jecloud_front::serve(
+                &server_root,
+                vec![listener],
+                settings,
+                async {
+                    let _ = stopped.await;
+                },
+                || {},
+            )
             .unwrap();
         });
         let server_root = root.root.clone();

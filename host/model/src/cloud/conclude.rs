@@ -1,8 +1,8 @@
 //! What became of a release, from what all its servers say.
 
-use super::plan::SeenServer;
-use super::server::ServerName;
-use super::state::{EnvironmentState, RecordedRelease, ReleaseOutcome};
+use super::peers::Peers;
+use super::seen::SeenServer;
+use super::state::{RecordedRelease, ReleaseOutcome};
 use crate::app::{Failure, Outcome};
 
 /// The outcome of a pending release, if what was seen allows to say.
@@ -11,26 +11,27 @@ use crate::app::{Failure, Outcome};
 /// * It serves when it serves everywhere.
 /// * One that is not wanted any more is aborted when no server may still come to run it.
 /// * A wanted one that a server has left behind for something this state knows nothing of has failed.
-pub(super) fn conclude<'a>(
-    environment: &EnvironmentState,
-    recorded: &RecordedRelease,
-    seen: impl Fn(&ServerName) -> &'a SeenServer,
-) -> Option<ReleaseOutcome> {
+/// * One in which groups of servers wait for each other has failed.
+pub(super) fn conclude(peers: &Peers<'_>, recorded: &RecordedRelease) -> Option<ReleaseOutcome> {
+    let environment = peers.environment;
     let release = recorded.release.number;
+    if let Some((one, other)) = recorded.release.wait_for_each_other() {
+        return Some(ReleaseOutcome::Failed(
+            Failure::because(format!(
+                "the groups {one} and {other} need each other's services, so that none can be first"
+            ))
+            .hint("give the services that others need a group of their own with `on`"),
+        ));
+    }
     let several = environment.wanted_servers().count() > 1;
     let (mut all_seen, mut all_serve, mut any_pending) = (environment.wanted_servers().next().is_some(), true, false);
     let mut left_behind = None;
     for server in environment.wanted_servers() {
-        let outcome = match seen(server) {
-            SeenServer::Present(seen) => {
-                seen.document.as_ref().map_or(Outcome::Unknown, |document| document.outcome(release))
-            }
-            SeenServer::Absent | SeenServer::Gone => Outcome::Unknown,
-            SeenServer::Unknown => {
-                all_seen = false;
-                continue;
-            }
-        };
+        if matches!(peers.seen(server), SeenServer::Unknown) {
+            all_seen = false;
+            continue;
+        }
+        let outcome = peers.outcome(server, recorded);
         all_serve &= outcome == Outcome::Serving;
         match outcome {
             Outcome::Failed(mut failure) => {
@@ -40,7 +41,7 @@ pub(super) fn conclude<'a>(
                 return Some(ReleaseOutcome::Failed(failure));
             }
             // What is held, and not wanted any more, will never be let go.
-            Outcome::Pending { .. } => any_pending |= !seen(server).holds(release),
+            Outcome::Pending { .. } => any_pending |= !peers.seen(server).holds(release),
             Outcome::Superseded => left_behind = Some(server),
             Outcome::Unknown | Outcome::Serving => {}
         }

@@ -44,6 +44,14 @@ pub enum Change {
         /// Must be what is wanted.
         release: ReleaseNumber,
     },
+    /// Record the content of the release that serves once more, because what some server has to know of the others has
+    /// changed: those for which it has deploy it, the others go on with what they run.
+    Refresh {
+        /// Where.
+        environment: EnvironmentName,
+        /// Must be what is wanted and serves.
+        release: ReleaseNumber,
+    },
     /// Give out no release number up to this one: a server knows it.
     SkipReleases {
         /// Where.
@@ -224,7 +232,10 @@ impl CloudState {
     fn change(&mut self, change: &Change, now: Timestamp) -> Result<(), Rejected> {
         match change {
             Change::RecordRelease { expected, release, scale } => self.record_release(*expected, release, scale),
-            Change::Repeat { environment, release } => self.living(environment)?.repeat(environment, *release, now),
+            Change::Repeat { environment, release } => {
+                self.living(environment)?.repeat(environment, *release, now).map(drop)
+            }
+            Change::Refresh { environment, release } => self.living(environment)?.refresh(environment, *release, now),
             Change::SkipReleases { environment, known } => {
                 let stale = Rejected::Stale { environment: environment.clone() };
                 let state = self.living(environment)?;
@@ -263,6 +274,11 @@ impl CloudState {
             Change::Scale { environment, scale, scaled } => {
                 let state = self.living(environment)?;
                 state.scale.extend(scale.clone());
+                for of_release in state.releases.iter_mut().map(|recorded| &mut recorded.scale) {
+                    let known = scale.iter().filter(|(group, _)| of_release.contains_key(*group));
+                    let known: Vec<_> = known.map(|(group, count)| (group.clone(), *count)).collect();
+                    of_release.extend(known);
+                }
                 state.scaled.clone_from(scaled);
                 Ok(())
             }
@@ -345,6 +361,7 @@ impl EnvironmentState {
             release,
             outcome: ReleaseOutcome::Recorded,
             finished: None,
+            scale: self.scale.clone(),
             more: BTreeMap::new(),
         });
         self.trim();
@@ -360,18 +377,42 @@ impl EnvironmentState {
         });
     }
 
-    fn repeat(&mut self, environment: &EnvironmentName, number: ReleaseNumber, now: Timestamp) -> Result<(), Rejected> {
+    fn refresh(
+        &mut self,
+        environment: &EnvironmentName,
+        number: ReleaseNumber,
+        now: Timestamp,
+    ) -> Result<(), Rejected> {
+        if self.serving != Some(number) {
+            return Err(Rejected::Stale { environment: environment.clone() });
+        }
+        let content = self.repeat(environment, number, now)?;
+        if let Some(newest) = self.releases.last_mut() {
+            newest.release.refreshes = Some(content);
+        }
+        Ok(())
+    }
+
+    /// Returns the release whose content is repeated.
+    fn repeat(
+        &mut self,
+        environment: &EnvironmentName,
+        number: ReleaseNumber,
+        now: Timestamp,
+    ) -> Result<ReleaseNumber, Rejected> {
         if self.wanted != Some(number) {
             return Err(Rejected::Stale { environment: environment.clone() });
         }
         let missing = Rejected::NoRelease { environment: environment.clone(), release: number };
         let mut release = self.release(number).ok_or(missing)?.release.clone();
+        let content = release.content();
         release.repeats = Some(number);
+        release.refreshes = None;
         release.number = self.next_release;
         release.hold = self.servers.len() > 1;
         release.created = now;
         self.push(release);
-        Ok(())
+        Ok(content)
     }
 
     fn commit(&mut self, environment: &EnvironmentName, release: ReleaseNumber) -> Result<(), Rejected> {
@@ -409,6 +450,11 @@ impl EnvironmentState {
         self.releases[position].finished = Some(now);
         if ended && self.wanted == Some(number) {
             self.wanted = self.serving;
+            // What failed may have run on other groups than what serves.
+            let scale = self.serving_release().map(|serving| serving.scale.clone());
+            if let Some(scale) = scale.filter(|scale| !scale.is_empty()) {
+                self.scale = scale;
+            }
         }
         Ok(())
     }

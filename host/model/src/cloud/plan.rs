@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use super::conclude::conclude;
 use super::operation::Change;
+use super::peers::Peers;
+use super::seen::{Objects, SeenCloud, SeenEnvironment, SeenServer};
 use super::server::{ServerName, ServerRecord};
 use super::state::{CloudState, EnvironmentState, RecordedRelease, ReleaseOutcome};
 use crate::app::{AppDocument, DeploymentState, Failure, Outcome};
 use crate::ids::{Digest, EnvironmentName, ReleaseNumber, VersionId};
 use crate::time::Timestamp;
+use crate::topology::Topology;
 
 /// How long archives and hooks are kept that no release references: a week, as on servers.
 pub const KEEP_OBJECTS_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -25,69 +28,6 @@ pub const UPLOAD_GRACE: Duration = Duration::from_secs(600);
 
 /// How soon a server is looked at again of which nothing could be seen.
 const UNKNOWN_GLANCE: Duration = Duration::from_secs(1);
-
-/// What was seen.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct SeenCloud {
-    /// The servers of the environments that were looked at: nothing is planned for others. A server that is not among
-    /// those of its environment is unknown.
-    pub servers: BTreeMap<EnvironmentName, BTreeMap<ServerName, SeenServer>>,
-    /// What lies in the object store; none where it could not be asked.
-    pub objects: Option<Objects<Timestamp>>,
-    /// What this process could put into the store.
-    pub at_hand: Objects<()>,
-}
-
-/// Archives and hooks, each with something known of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Objects<T> {
-    /// Archives of versions.
-    pub versions: BTreeMap<VersionId, T>,
-    /// Hook components.
-    pub hooks: BTreeMap<Digest, T>,
-}
-
-impl<T> Default for Objects<T> {
-    fn default() -> Self {
-        Self { versions: BTreeMap::new(), hooks: BTreeMap::new() }
-    }
-}
-
-/// What was seen of a server.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub enum SeenServer {
-    /// It answers.
-    Present(Box<SeenEnvironment>),
-    /// It is certain that it does not exist yet, or was not set up to its end.
-    Absent,
-    /// It is certain that it existed and does not exist any more, nor ever will again.
-    Gone,
-    /// It did not answer, or nobody asked.
-    #[default]
-    Unknown,
-}
-
-impl SeenServer {
-    /// Whether the server deploys this release and will not switch to it before it is told to.
-    pub(super) fn holds(&self, release: ReleaseNumber) -> bool {
-        let Self::Present(seen) = self else { return false };
-        let deployment = seen.document.as_ref().and_then(|document| document.deployment.as_ref());
-        deployment.is_some_and(|going| going.release == release && going.hold && !going.state.is_switched())
-    }
-}
-
-/// What a server says about one environment.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct SeenEnvironment {
-    /// Whether there is anything of the environment on the server.
-    pub exists: bool,
-    /// Its `app.json`, if there is one.
-    pub document: Option<AppDocument>,
-    /// What the server lacks for the wanted release. Looked at only while the server was not told about it.
-    pub lacks_versions: BTreeSet<VersionId>,
-    /// The same for hooks.
-    pub lacks_hooks: BTreeSet<Digest>,
-}
 
 /// A server of an environment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,16 +55,16 @@ pub enum CloudStep {
     PutHook(Place, Digest),
     /// Put an archive from the store onto a server.
     PutArchive(Place, VersionId),
-    /// Tell a server to deploy a release.
-    HandRelease(Place, ReleaseNumber),
-    /// Watch a server until a release has come to its end there, or with `until_ready` until it waits for the others.
+    /// Tell a server to deploy a release, and what it has to know of the others.
+    HandRelease(Place, ReleaseNumber, Box<Topology>),
+    /// Watch a server until a release is so far there, or has come to its end.
     AwaitServer {
         /// Where.
         place: Place,
         /// Which release.
         release: ReleaseNumber,
-        /// Whether waiting for the others is as good as an end.
-        until_ready: bool,
+        /// How far.
+        until: Until,
     },
     /// Tell a server that all are ready, so that it may switch.
     CommitServer(Place, ReleaseNumber),
@@ -139,6 +79,18 @@ pub enum CloudStep {
     DeleteObjects(Objects<()>),
     /// Nothing can be done before this time, when things should be looked at again.
     WaitUntil(Timestamp),
+}
+
+/// How far a deployment on a server has to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// All commands that come before the start of processes have run, those too that only one server runs: others may
+    /// begin.
+    Prepared,
+    /// It waits for the others.
+    Ready,
+    /// To its end.
+    End,
 }
 
 /// The next steps; empty where all is as it should be. Steps of one server come in the order in which they have to be
@@ -219,11 +171,12 @@ impl<'a> Sight<'a, '_> {
         self.servers.get(server).unwrap_or(&SeenServer::Unknown)
     }
 
+    fn peers(&self) -> Peers<'a> {
+        Peers { environment: self.environment, servers: self.servers }
+    }
+
     fn documents(&self) -> impl Iterator<Item = &'a AppDocument> {
-        self.servers.values().filter_map(|server| match server {
-            SeenServer::Present(seen) => seen.document.as_ref(),
-            SeenServer::Absent | SeenServer::Gone | SeenServer::Unknown => None,
-        })
+        self.servers.values().filter_map(|server| server.environment()?.document.as_ref())
     }
 
     fn plan(&mut self) {
@@ -284,10 +237,9 @@ impl<'a> Sight<'a, '_> {
     /// Whether the servers that are wanted do all that is wanted of them.
     fn all_serve(&self) -> bool {
         let environment = self.environment;
-        let serves = |server: &ServerName| match (self.seen(server), environment.wanted) {
-            (SeenServer::Present(seen), Some(wanted)) => {
-                seen.document.as_ref().is_some_and(|document| document.outcome(wanted) == Outcome::Serving)
-            }
+        let peers = self.peers();
+        let serves = |server: &ServerName| match (self.seen(server), environment.wanted_release()) {
+            (SeenServer::Present(_), Some(wanted)) => peers.outcome(server, wanted) == Outcome::Serving,
             (SeenServer::Present(_), None) => true,
             _ => false,
         };
@@ -322,7 +274,7 @@ impl<'a> Sight<'a, '_> {
             }
         }
         for recorded in environment.releases.iter().filter(|recorded| recorded.is_pending()) {
-            if let Some(outcome) = conclude(environment, recorded, |server| self.seen(server)) {
+            if let Some(outcome) = conclude(&self.peers(), recorded) {
                 let release = recorded.release.number;
                 self.record(Change::RecordOutcome { environment: self.name.clone(), release, outcome });
             }
@@ -369,24 +321,38 @@ impl<'a> Sight<'a, '_> {
     ) {
         let release = wanted.release.number;
         let committed = self.environment.committed >= Some(release);
-        let wait = |until_ready| CloudStep::AwaitServer { place: place.clone(), release, until_ready };
+        let wait = |until| CloudStep::AwaitServer { place: place.clone(), release, until };
         let held = self.seen(&place.server).holds(release);
-        match seen.document.as_ref().map_or(Outcome::Unknown, |document| document.outcome(release)) {
+        let peers = self.peers();
+        // Where others wait for what only this server does, they are told as soon as it is done.
+        let leads = peers.is_followed(&place.server, wanted);
+        let until = |hold: bool| match hold {
+            true if leads => Until::Prepared,
+            true => Until::Ready,
+            false => Until::End,
+        };
+        match peers.outcome(&place.server, wanted) {
             Outcome::Unknown => {
-                if self.plan_objects(place, seen, wanted) {
-                    self.work(CloudStep::HandRelease(place.clone(), release));
+                if self.plan_objects(place, seen, wanted)
+                    && let Some(topology) = peers.topology(&place.server, wanted)
+                    && peers.may_begin(&place.server, wanted)
+                {
+                    self.work(CloudStep::HandRelease(place.clone(), release, Box::new(topology)));
                     // It waits to be told that all are ready, even where the others have switched long ago.
-                    self.work(wait(wanted.release.hold));
+                    self.work(wait(until(wanted.release.hold)));
                 }
             }
             Outcome::Pending { state: DeploymentState::Ready } if held => {
                 if committed {
                     self.work(CloudStep::CommitServer(place.clone(), release));
-                    self.work(wait(false));
+                    self.work(wait(Until::End));
                 }
             }
-            Outcome::Pending { .. } => self.work(wait(held)),
-            Outcome::Serving => {}
+            Outcome::Pending { state } if state.is_started() => {
+                self.work(wait(if held { Until::Ready } else { Until::End }))
+            }
+            Outcome::Pending { .. } => self.work(wait(until(held))),
+            Outcome::Serving => self.plan_refresh(&place.server, wanted),
             // While the release is pending, its outcome was concluded from this. Else it serves elsewhere, and it is
             // this server that has a problem.
             Outcome::Failed(failure) => {
@@ -404,12 +370,34 @@ impl<'a> Sight<'a, '_> {
         }
     }
 
+    /// A server that serves what is wanted, and was told something else of the others than what is true by now, is told
+    /// anew. What was tried and failed is not tried once more: a person has to look at it.
+    fn plan_refresh(&mut self, server: &ServerName, wanted: &RecordedRelease) {
+        let content = wanted.release.content();
+        let failed = self.environment.newest().is_some_and(|newest| {
+            newest.release.refreshes == Some(content) && matches!(newest.outcome, ReleaseOutcome::Failed(_))
+        });
+        let settled = self.environment.serving == Some(wanted.release.number)
+            && !self.environment.releases.iter().any(RecordedRelease::is_pending);
+        let peers = self.peers();
+        let is_busy = |server: &ServerName| matches!(peers.outcome(server, wanted), Outcome::Pending { .. });
+        if settled && !failed && peers.has_changed(server, wanted) && !self.environment.wanted_servers().any(is_busy) {
+            let refresh = Change::Refresh { environment: self.name.clone(), release: wanted.release.number };
+            if self.planner.records.last() != Some(&CloudStep::Record(refresh.clone())) {
+                self.record(refresh);
+            }
+        }
+    }
+
     /// A server that was told something newer than what is wanted takes only what is newer still.
     fn plan_repeat(&mut self, seen: &SeenEnvironment, wanted: ReleaseNumber) {
         let known = seen.document.as_ref().map(|document| document.newest_release).unwrap_or_default();
         // What no record explains was wanted by a state that is newer than this one: nothing moves backwards.
         let explained = self.environment.release(known).is_some();
-        let tried = self.environment.newest().is_some_and(|newest| newest.release.repeats == Some(wanted));
+        let tried = self
+            .environment
+            .newest()
+            .is_some_and(|newest| newest.release.repeats == Some(wanted) && newest.release.refreshes.is_none());
         if explained && !tried {
             let repeat = Change::Repeat { environment: self.name.clone(), release: wanted };
             if self.planner.records.last() != Some(&CloudStep::Record(repeat.clone())) {
@@ -429,7 +417,8 @@ impl<'a> Sight<'a, '_> {
         if ended && !deployment.state.is_switched() {
             self.work(CloudStep::AbortOnServer(place.clone(), release));
         } else if !deployment.hold || deployment.state != DeploymentState::Ready {
-            self.work(CloudStep::AwaitServer { place: place.clone(), release, until_ready: deployment.hold });
+            let until = if deployment.hold { Until::Ready } else { Until::End };
+            self.work(CloudStep::AwaitServer { place: place.clone(), release, until });
         }
     }
 
@@ -505,15 +494,11 @@ impl<'a> Sight<'a, '_> {
     /// Whether all servers are ready for a release that they switch to together.
     fn may_commit(&self, wanted: &RecordedRelease) -> bool {
         let release = wanted.release.number;
-        let ready = |server| match self.seen(server) {
-            SeenServer::Present(seen) => {
-                match seen.document.as_ref().map_or(Outcome::Unknown, |document| document.outcome(release)) {
-                    Outcome::Pending { state } => state >= DeploymentState::Ready,
-                    Outcome::Serving => true,
-                    Outcome::Unknown | Outcome::Failed(_) | Outcome::Superseded => false,
-                }
-            }
-            SeenServer::Absent | SeenServer::Gone | SeenServer::Unknown => false,
+        let peers = self.peers();
+        let ready = |server| match peers.outcome(server, wanted) {
+            Outcome::Pending { state } => state >= DeploymentState::Ready,
+            Outcome::Serving => true,
+            Outcome::Unknown | Outcome::Failed(_) | Outcome::Superseded => false,
         };
         wanted.is_pending()
             && wanted.release.hold

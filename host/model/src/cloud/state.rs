@@ -108,6 +108,10 @@ pub struct RecordedRelease {
     /// When that was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<Timestamp>,
+    /// How many servers of which group it runs on: what is wanted again when it comes back. Empty in what was recorded
+    /// before there were groups.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scale: BTreeMap<ServerGroup, u32>,
     /// Keys that a newer JeCloud wrote.
     #[serde(flatten)]
     pub more: BTreeMap<String, serde_json::Value>,

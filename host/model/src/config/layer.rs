@@ -9,6 +9,7 @@ use super::{
     CloudConfig, DEFAULT_GROUP, EnvironmentConfig, ProcessConfig, Provider, Reach, ServerConfig, ServiceConfig, Store,
 };
 use crate::ids::{AppName, ProcessName, ServerGroup, ServiceName};
+use crate::limits::Limits;
 
 /// What holds everywhere, or what an environment lays over it. What is not said is none or empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub(super) struct CloudLayer {
     pub(super) ssh_from: Option<Vec<String>>,
     pub(super) key: Option<String>,
     pub(super) jump: Option<String>,
+    pub(super) binaries: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,6 +63,10 @@ impl Layer {
                 count: over.count.or(under.count),
                 health: over.health.or(under.health),
                 on: over.on.or(under.on),
+                limits: Limits {
+                    memory_bytes: over.limits.memory_bytes.or(under.limits.memory_bytes),
+                    cpu_millis: over.limits.cpu_millis.or(under.limits.cpu_millis),
+                },
             }),
             env: merged(self.env, over.env, |_, over| over),
         }
@@ -98,6 +104,7 @@ impl Layer {
                 ssh_from: self.cloud.ssh_from.unwrap_or_default(),
                 key: self.cloud.key,
                 jump: self.cloud.jump,
+                binaries: self.cloud.binaries.unwrap_or_default(),
             },
             servers,
             services: self.services,
@@ -121,6 +128,7 @@ impl CloudLayer {
             ssh_from: over.ssh_from.or(self.ssh_from),
             key: over.key.or(self.key),
             jump: over.jump.or(self.jump),
+            binaries: over.binaries.or(self.binaries),
         }
     }
 }
@@ -181,8 +189,9 @@ mod tests {
             connect in option::of(prop::sample::select(Reach::ALL.to_vec())),
             (image, user) in (option::of("[a-c]"), option::of("[a-c]")),
             ssh_from in option::of(vec("[a-c]", 0..3)),
+            binaries in option::of(btree_map("[a-c]", "[a-c]", 0..3)),
         ) -> CloudLayer {
-            CloudLayer { provider, region, listen, store, endpoint, connect, image, user, ssh_from, key, jump }
+            CloudLayer { provider, region, listen, store, endpoint, connect, image, user, ssh_from, key, jump, binaries }
         }
     }
 
@@ -196,6 +205,18 @@ mod tests {
         }
     }
 
+    prop_compose! {
+        fn process()(
+            count in option::of(0u32..9),
+            health in option::of("/[a-c]"),
+            on in option::of(id()),
+            memory_bytes in option::of(1u64..9),
+            cpu_millis in option::of(1u32..9),
+        ) -> ProcessConfig {
+            ProcessConfig { count, health, on, limits: Limits { memory_bytes, cpu_millis } }
+        }
+    }
+
     fn id<T: std::str::FromStr<Err: std::fmt::Debug> + std::fmt::Debug>() -> impl Strategy<Value = T> {
         "[a-c]".prop_map(|text| text.parse().unwrap())
     }
@@ -205,14 +226,14 @@ mod tests {
             cloud in cloud(),
             servers in btree_map(id(), (option::of(1u32..9), option::of("[a-c]"), option::of(vec("[a-c]", 0..3))), 0..4),
             services in btree_map(id(), service(), 0..4),
-            processes in btree_map(id(), (option::of(0u32..9), option::of("/[a-c]"), option::of(id())), 0..4),
+            processes in btree_map(id(), process(), 0..4),
             env in btree_map("[A-C]", "[a-c]", 0..4),
         ) -> Layer {
             Layer {
                 cloud,
                 servers: servers.into_iter().map(|(name, (count, machine_type, hosts))| (name, ServerLayer { count, machine_type, hosts })).collect(),
                 services,
-                processes: processes.into_iter().map(|(name, (count, health, on))| (name, ProcessConfig { count, health, on })).collect(),
+                processes,
                 env,
             }
         }
@@ -264,6 +285,10 @@ mod tests {
                 prop_assert_eq!(&process.health, &above.and_then(health).or(below.and_then(health)));
                 let on = |p: &ProcessConfig| p.on.clone();
                 prop_assert_eq!(&process.on, &above.and_then(on).or(below.and_then(on)));
+                let memory = |p: &ProcessConfig| p.limits.memory_bytes;
+                prop_assert_eq!(process.limits.memory_bytes, above.and_then(memory).or(below.and_then(memory)));
+                let cpu = |p: &ProcessConfig| p.limits.cpu_millis;
+                prop_assert_eq!(process.limits.cpu_millis, above.and_then(cpu).or(below.and_then(cpu)));
             }
             for (name, service) in &both.services {
                 let (above, below) = (over.services.get(name), under.services.get(name));

@@ -24,7 +24,7 @@ fn unknown_keys() {
         ),
         (
             "app = 'x'\n[processes.web]\nreplicas = 2",
-            "3:1: unknown key `replicas` in [processes.web]; what may be here: count, health, on",
+            "3:1: unknown key `replicas` in [processes.web]; what may be here: count, health, on, memory, cpu",
         ),
         ("app = 'x'\nprocess.web.count = 2", "2:1: unknown key `process`; did you mean `processes`?"),
         ("aap = 'x'", "1:1: unknown key `aap`; did you mean `app`?"),
@@ -63,6 +63,14 @@ fn wrong_types() {
             "app = 'x'\n[processes.web]\ncount = 1.5",
             "3:9: `processes.web.count` must be a whole number, found the number 1.5",
         ),
+        (
+            "app = 'x'\n[processes.web]\nmemory = 512",
+            "3:10: `processes.web.memory` must be a string, found the number 512",
+        ),
+        (
+            "app = 'x'\n[processes.web]\ncpu = '1.5'",
+            "3:7: `processes.web.cpu` must be a number of cores, as in 1.5, found a string",
+        ),
         ("app = 'x'\n[processes.web]\nhealth = true", "3:10: `processes.web.health` must be a string, found true"),
         (
             "app = 'x'\n[servers]\ncount = 2",
@@ -75,6 +83,11 @@ fn wrong_types() {
         ("app = 'x'\n[env]\nWORKERS = 4", "3:11: `env.WORKERS` must be a string: write \"4\", with quotes"),
         ("app = 'x'\n[env]\nDAY = 2026-01-01", "3:7: `env.DAY` must be a string, found a date"),
         ("app = 'x'\n[env]\nA = \"\\u0000\"", "3:5: `env.A` must not contain a NUL character"),
+        (
+            "app = 'x'\n[cloud]\nbinaries = { arm64 = 'x' }",
+            "3:14: unknown key `arm64` in [cloud.binaries]; what may be here: x86_64, aarch64, riscv64",
+        ),
+        ("app = 'x'\n[cloud]\nbinaries = 'x'", "3:12: `cloud.binaries` must be a table, found a string"),
         ("app = 'x'\n[cloud]\nlisten = 80", "3:10: `cloud.listen` must be a list of strings, found the number 80"),
         (
             "app = 'x'\n[cloud]\nlisten = ['[::]:80', 81]",
@@ -112,6 +125,31 @@ fn wrong_values() {
     check(&[
         ("app = 'x'\n[processes.web]\ncount = 101", "3:9: `processes.web.count` is 101; it must be from 0 to 100"),
         ("app = 'x'\n[processes.web]\ncount = -1", "3:9: `processes.web.count` is -1; it must be from 0 to 100"),
+        (
+            "app = 'x'\n[processes.web]\nmemory = '512MB'",
+            "3:10: `processes.web.memory` is \"512MB\"; it must be a whole number with K, M, G or T, as in 512M",
+        ),
+        (
+            "app = 'x'\n[processes.web]\nmemory = '512K'",
+            "3:10: `processes.web.memory` is \"512K\"; it must be from 4M to 64T",
+        ),
+        (
+            "app = 'x'\n[environments.staging]\nprocesses.web.memory = '65T'",
+            "3:24: `environments.staging.processes.web.memory` is \"65T\"; it must be from 4M to 64T",
+        ),
+        ("app = 'x'\n[processes.web]\ncpu = 0", "3:7: `processes.web.cpu` is 0; it must be from 0.01 to 1024 cores"),
+        (
+            "app = 'x'\n[processes.web]\ncpu = -1.5",
+            "3:7: `processes.web.cpu` is -1.5; it must be from 0.01 to 1024 cores",
+        ),
+        (
+            "app = 'x'\n[processes.web]\ncpu = nan",
+            "3:7: `processes.web.cpu` is nan; it must be from 0.01 to 1024 cores",
+        ),
+        (
+            "app = 'x'\n[processes.web]\ncpu = 1500",
+            "3:7: `processes.web.cpu` is 1500; it must be from 0.01 to 1024 cores",
+        ),
         ("app = 'x'\n[servers.app]\ncount = 0", "3:9: `servers.app.count` is 0; it must be from 1 to 100"),
         (
             "app = 'x'\n[servers.app]\ntype = 't4g small'",
@@ -197,11 +235,13 @@ fn groups_that_are_not_there() {
         ),
         (
             "app = 'x'\n[servers.a]\n[servers.b]",
-            "2:2: one of the groups of `servers` must be called `app`: it runs what has no `on`",
+            "2:2: none of these groups of `servers` is called `app`, which runs what has no `on`: write a table \
+             [servers.app], or rename one",
         ),
         (
             "app = 'x'\n[servers.a]\n[environments.staging.servers.b]",
-            "3:23: one of the groups of `servers` must be called `app`: it runs what has no `on`",
+            "3:23: none of these groups of `servers` is called `app`, which runs what has no `on`: write a table \
+             [servers.app], or rename one",
         ),
     ]);
     for fine in [

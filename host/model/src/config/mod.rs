@@ -25,6 +25,7 @@ pub(crate) use section::{Document, Ignored, Section};
 pub use template::{Detected, app_name_from_directory, template};
 
 use crate::ids::{AppName, Digest, EnvironmentName, ProcessName, ServerGroup, ServiceName};
+use crate::limits::Limits;
 use crate::suggest::nearest;
 use layer::Layer;
 
@@ -118,7 +119,14 @@ pub struct CloudConfig {
     /// For servers reached by SSH: the server through which the others are reached, as `[user@]host[:port]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jump: Option<String>,
+    /// For servers of another architecture than the machine that deploys: the JeCloud for them, by the names that
+    /// `uname -m` has ([`ARCHITECTURES`]). Paths are relative to the app's directory.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub binaries: BTreeMap<String, String>,
 }
+
+/// The architectures that servers may have, by the names that `uname -m` has for them.
+pub const ARCHITECTURES: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
 
 /// Who makes the servers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,6 +257,9 @@ pub struct ProcessConfig {
     /// The group of servers it runs on. See [`EnvironmentConfig::group`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<ServerGroup>,
+    /// What each instance may use: `memory = "512M"`, `cpu = 1.5`.
+    #[serde(skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 impl EnvironmentConfig {
@@ -257,6 +268,18 @@ impl EnvironmentConfig {
         on.or_else(|| self.servers.keys().find(|name| name.as_str() == DEFAULT_GROUP))
             .or_else(|| self.servers.keys().next())
             .expect("a configuration has at least one group of servers")
+    }
+}
+
+impl EnvironmentConfig {
+    /// Groups of servers on which nothing runs: no `on` names them, and they are not where that runs which has none.
+    pub fn idle_groups(&self) -> Vec<&ServerGroup> {
+        let of_services = self.services.values().map(|service| self.group(service.on.as_ref()));
+        let of_processes = self.processes.values().filter_map(|process| process.on.as_ref());
+        // Where no service is named, those that the directory is recognised by have no `on`.
+        let detected = self.services.is_empty().then(|| self.group(None));
+        let used: Vec<&ServerGroup> = of_services.chain(of_processes).chain(detected).collect();
+        self.servers.keys().filter(|group| !used.contains(group)).collect()
     }
 }
 

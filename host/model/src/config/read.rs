@@ -11,19 +11,24 @@ use super::error::{Quoted, merge_conflict};
 use super::layer::{CloudLayer, Layer, ServerLayer};
 use super::section::{Document, Found, Ignored, Section};
 use super::{
-    Config, ConfigError, DEFAULT_GROUP, ProcessConfig, Provider, Reach, ServiceConfig, SourceText, Store, Written,
+    ARCHITECTURES, Config, ConfigError, DEFAULT_GROUP, ProcessConfig, Provider, Reach, ServiceConfig, SourceText,
+    Store, Written,
 };
+
 use crate::ids::{AppName, Digest, EnvironmentName, InvalidId, ServerGroup};
+use crate::limits::{self, Limits};
 use crate::suggest::{did_you_mean, nearest};
 
 const TOP_KEYS: [&str; 7] = ["app", "cloud", "servers", "services", "processes", "env", "environments"];
 const ENVIRONMENT_KEYS: [&str; 5] = ["cloud", "servers", "services", "processes", "env"];
-const CLOUD_KEYS: [&str; 11] =
-    ["provider", "region", "listen", "store", "endpoint", "connect", "image", "user", "ssh_from", "key", "jump"];
+const CLOUD_KEYS: [&str; 12] = [
+    "provider", "region", "listen", "store", "endpoint", "connect", "image", "user", "ssh_from", "key", "jump",
+    "binaries",
+];
 const SERVER_KEYS: [&str; 3] = ["count", "type", "hosts"];
 /// Those that the host owns; all others are the hook's settings.
 const SERVICE_KEYS: [&str; 2] = ["hook", "on"];
-const PROCESS_KEYS: [&str; 3] = ["count", "health", "on"];
+const PROCESS_KEYS: [&str; 5] = ["count", "health", "on", "memory", "cpu"];
 
 /// More than this on purpose is rare, more by a slip is expensive.
 const MOST: u32 = 100;
@@ -167,7 +172,21 @@ fn cloud(section: &Section<'_>) -> CloudLayer {
     });
     let jump = section.text("jump").and_then(|found| address(section, &found));
     let listen = listen(section);
-    CloudLayer { provider, region, listen, store, endpoint, connect, image, user, ssh_from, key, jump }
+    let binaries = section.section("binaries").map(|section| {
+        section.refuse_others(&ARCHITECTURES);
+        let path = |name: &&str| {
+            let found = section.text(name)?;
+            let path = word(
+                &section,
+                &found,
+                "it must be the path of a binary of JeCloud, as in bin/jecloud-aarch64",
+                |byte| !byte.is_ascii_control(),
+            );
+            Some(((*name).to_owned(), path?))
+        };
+        ARCHITECTURES.iter().filter_map(path).collect()
+    });
+    CloudLayer { provider, region, listen, store, endpoint, connect, image, user, ssh_from, key, jump, binaries }
 }
 
 /// The value that a word under a key stands for.
@@ -258,7 +277,41 @@ fn process(section: &Section<'_>, all_on: &mut Vec<Found<ServerGroup>>) -> Proce
         count: section.integer("count", 0..=MOST).map(|found| found.value),
         health,
         on: on(section, all_on),
+        limits: Limits { memory_bytes: memory(section), cpu_millis: cpu(section) },
     }
+}
+
+/// `memory = "512M"`, in bytes.
+fn memory(section: &Section<'_>) -> Option<u64> {
+    let found = section.text("memory")?;
+    let Some(bytes) = limits::parse_memory(found.value) else {
+        let rule = "it must be a whole number with K, M, G or T, as in 512M";
+        section.refuse(&found, &format!("is {}; {rule}", Quoted(found.value)));
+        return None;
+    };
+    let allowed = limits::LEAST_MEMORY..=limits::MOST_MEMORY;
+    if !allowed.contains(&bytes) {
+        section.refuse(&found, &format!("is {}; it must be from 4M to 64T", Quoted(found.value)));
+        return None;
+    }
+    Some(bytes)
+}
+
+/// `cpu = 1.5`, in thousandths of a core.
+fn cpu(section: &Section<'_>) -> Option<u32> {
+    let found = section.value("cpu", "a number of cores, as in 1.5", |value| match value {
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
+        _ => None,
+    })?;
+    let allowed = f64::from(limits::LEAST_CPU_MILLIS)..=f64::from(limits::MOST_CPU_MILLIS);
+    let millis = found.value.parse::<f64>().ok().map(|cores| (cores * 1000.0).round());
+    let Some(millis) = millis.filter(|millis| allowed.contains(millis)) else {
+        section.refuse(&found, &format!("is {}; it must be from 0.01 to 1024 cores", found.value));
+        return None;
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was checked to be in the range")]
+    Some(millis as u32)
 }
 
 fn env(section: &Section<'_>) -> BTreeMap<String, String> {
@@ -322,7 +375,8 @@ fn check_groups(
     let is_unclear = |groups: &[ServerGroup]| groups.len() > 1 && groups.iter().all(|g| g.as_str() != DEFAULT_GROUP);
     let is_new = is_unclear(&groups) && !is_unclear(below);
     if let Some((span, _)) = section.entry("servers").filter(|_| is_new) {
-        let message = "one of the groups of `servers` must be called `app`: it runs what has no `on`";
+        let message = "none of these groups of `servers` is called `app`, which runs what has no `on`: write a table \
+                       [servers.app], or rename one";
         section.note(span, "servers", message.to_owned());
     }
     groups

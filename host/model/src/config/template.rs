@@ -26,6 +26,7 @@ pub fn template(app: &AppName, detected: &[Detected]) -> String {
          #[cloud]\n\
          #provider = \"local\"\n\
          #region = \"eu-west-1\"         # for ec2\n\
+         #binaries = {{ aarch64 = \"bin/jecloud-aarch64\" }} # for servers of another architecture than this machine\n\
          #store = \"s3\"                 # for ssh: where its state lies; without it, on the machine that deploys\n\
          #listen = \"0.0.0.0:80\"        # for local: where requests are taken; otherwise 8080 or the next free port\n\
          \n\
@@ -49,6 +50,8 @@ pub fn template(app: &AppName, detected: &[Detected]) -> String {
          #[processes.web]\n\
          #count = 2\n\
          #health = \"/up\"               # answers when the process works; without it, the port has to open\n\
+         #memory = \"512M\"              # the most that each may use, where systemd runs the processes\n\
+         #cpu = 1.5                    # cores\n\
          \n\
          # Variables for the app. Not the place for secrets: this file is for everyone to read.\n\
          #[env]\n\

@@ -39,6 +39,8 @@ hook = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 [processes.web]
 count = 2
 health = "/up"
+memory = "512M"
+cpu = 1.5
 [processes.release_worker]
 count = 0
 
@@ -51,6 +53,7 @@ servers.app.count = 1
 env.LOG_LEVEL = "debug"
 services.database.journal.hosts = ["c"]
 cloud.listen = ["0.0.0.0:80", "[::1]:8080"]
+processes.web.cpu = 2
 "#;
 
 #[test]
@@ -69,7 +72,10 @@ fn the_whole_of_it() {
             }},
             "clock": {"hook": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
         },
-        "processes": {"web": {"count": 2, "health": "/up"}, "release_worker": {"count": 0}},
+        "processes": {
+            "web": {"count": 2, "health": "/up", "limits": {"memory_bytes": 536_870_912, "cpu_millis": 1500}},
+            "release_worker": {"count": 0},
+        },
         "env": {"LOG_LEVEL": "info", "_EMPTY": ""},
     });
     let config = environment(WHOLE, "production");
@@ -85,6 +91,8 @@ fn an_environment_is_laid_over() {
     let database = expected.services.get_mut(&"database".parse().unwrap()).unwrap();
     database.settings["journal"]["hosts"] = serde_json::json!(["c"]);
     expected.cloud.listen = vec!["0.0.0.0:80".parse().unwrap(), "[::1]:8080".parse().unwrap()];
+    // The memory is that of all environments.
+    expected.processes.get_mut(&"web".parse().unwrap()).unwrap().limits.cpu_millis = Some(2000);
     assert_eq!(environment(WHOLE, "staging"), expected);
 }
 
@@ -169,7 +177,7 @@ fn a_misspelt_environment_is_noticed_only_near_a_declared_one() {
 
 /// Pieces that texts of this kind are made of, so that chance meets more than the first error.
 fn piece() -> impl Strategy<Value = String> {
-    const WORDS: &str = "app cloud servers services processes env environments staging web count health on type \
+    const WORDS: &str = "app cloud servers services processes env environments staging web count health on memory cpu type \
         provider listen x-y hook = = . [ ] [[ ]] { } , 'x' \"/\" \"\"\" ''' 1 -1 1e9 0x nan true 2026-01-01 # \\ ä";
     let words = WORDS.split_whitespace().chain(["\n", "\n", "\r\n", "\t", "\u{feff}", "\0", "<<<<<<< "]);
     let word = prop::sample::select(words.collect::<Vec<_>>());
@@ -236,4 +244,23 @@ fn what_is_right_is_enough_to_find_the_app() {
         assert_eq!(errors, expected, "{text}: {found:?}");
         assert_eq!(Config::parse(text, "jecloud.toml").is_ok(), expected == Some(0), "{text}");
     }
+}
+
+/// Fails where `on` of services, `on` of processes or what has none is left out.
+#[test]
+fn groups_on_which_nothing_runs() {
+    let idle = |text: &str, name: &str| {
+        let config = Config::parse(&format!("app = 'x'\n{text}"), "jecloud.toml").unwrap();
+        let environment = config.environment(&name.parse().unwrap());
+        environment.idle_groups().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let groups = "[servers.app]\n[servers.db]\n[servers.jobs]\n";
+    assert_eq!(idle("", "production"), "");
+    assert_eq!(idle("[servers.web]\n", "production"), "", "the only one runs everything");
+    assert_eq!(idle(groups, "production"), "db jobs");
+    let split = format!("{groups}[services.node]\n[services.redis]\non = 'db'\n[processes.worker]\non = 'jobs'\n");
+    assert_eq!(idle(&split, "production"), "");
+    let staging = format!("{split}[environments.staging]\nservices.redis.on = 'app'\nprocesses.worker.on = 'app'\n");
+    assert_eq!((idle(&staging, "staging").as_str(), idle(&staging, "production").as_str()), ("db jobs", ""));
+    assert_eq!(idle("services.node.on = 'db'\nservers = {app = {}, db = {}}\n", "production"), "app");
 }

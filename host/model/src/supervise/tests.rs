@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::hook::{Health, Identity};
+use crate::limits::Limits;
 
 fn spec(id: &str, generation: u8) -> ProcessSpec {
     ProcessSpec {
@@ -18,6 +19,7 @@ fn spec(id: &str, generation: u8) -> ProcessSpec {
         health: Health::StaysUp,
         start_timeout_ms: 1000,
         stop_timeout_ms: 10_000,
+        limits: Limits::default(),
     }
 }
 

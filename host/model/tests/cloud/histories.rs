@@ -9,7 +9,7 @@ use jecloud_model::ids::ReleaseNumber;
 use proptest::prelude::*;
 
 use crate::simulation::World;
-use crate::{production, release, scale};
+use crate::{production, release, scale, scale_of};
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -17,6 +17,8 @@ enum Action {
     Deploy {
         content: u64,
         servers: u32,
+        /// Whether not everything runs on all servers, and how.
+        split: Option<Split>,
         fate: Option<(u32, DeploymentState)>,
     },
     Observe(usize),
@@ -32,40 +34,72 @@ enum Action {
     Reconnect(u32),
     Terminate(u32),
     Scale(u32),
+    ScaleDatabases(u32),
     Wait(u64),
     Destroy,
 }
 
+/// Redis on so many servers of a group of its own.
+#[derive(Debug, Clone)]
+struct Split {
+    databases: u32,
+    worker: bool,
+    peers: bool,
+}
+
+fn split_release() -> impl Strategy<Value = Option<Split>> {
+    let split = (1..=2u32, any::<bool>(), any::<bool>());
+    proptest::option::of(split.prop_map(|(databases, worker, peers)| Split { databases, worker, peers }))
+}
+
 fn action() -> impl Strategy<Value = Action> {
-    let fate = proptest::option::of((1..=3u32, proptest::sample::select(&DeploymentState::ALL[..])));
+    let fate = proptest::option::of((1..=6u32, proptest::sample::select(&DeploymentState::ALL[..])));
     prop_oneof![
-        3 => (0..8u64, 1..=3u32, fate).prop_map(|(content, servers, fate)| Action::Deploy { content, servers, fate }),
+        3 => (0..8u64, 1..=3u32, split_release(), fate)
+            .prop_map(|(content, servers, split, fate)| Action::Deploy { content, servers, split, fate }),
         8 => (0..2usize).prop_map(Action::Observe),
         16 => (0..2usize, 1..=2usize).prop_map(|(which, times)| Action::Perform { which, times }),
-        4 => (1..=3u32, 1..4usize).prop_map(|(server, states)| Action::Work { server, states }),
-        1 => (1..=3u32).prop_map(Action::Disconnect),
-        2 => (1..=3u32).prop_map(Action::Reconnect),
-        1 => (1..=3u32).prop_map(Action::Terminate),
+        4 => (1..=6u32, 1..4usize).prop_map(|(server, states)| Action::Work { server, states }),
+        1 => (1..=6u32).prop_map(Action::Disconnect),
+        2 => (1..=6u32).prop_map(Action::Reconnect),
+        1 => (1..=6u32).prop_map(Action::Terminate),
         2 => (1..=3u32).prop_map(Action::Scale),
+        1 => (1..=2u32).prop_map(Action::ScaleDatabases),
         2 => prop_oneof![1..400u64, Just(8 * 24 * 3600)].prop_map(Action::Wait),
     ]
 }
 
 fn name(index: u32) -> ServerName {
-    format!("app-{index}").parse().unwrap()
+    match index {
+        1..=3 => format!("app-{index}"),
+        4..=5 => format!("db-{}", index - 3),
+        _ => "jobs-1".to_owned(),
+    }
+    .parse()
+    .unwrap()
 }
 
 fn act(world: &mut World, action: &Action) {
     match action {
-        Action::Deploy { content, servers, fate } => {
+        Action::Deploy { content, servers, split, fate } => {
             let number = world.state.next_release(&production());
+            let mut scale = scale(*servers);
+            if let Some(split) = split {
+                scale.extend(scale_of(&[("db", split.databases)]));
+                scale.extend(split.worker.then(|| ("jobs".parse().unwrap(), 1)));
+            }
             // Servers beyond a smaller scale stay, so a release holds wherever there is more than one.
-            let several =
-                world.state.environments.get(&production()).map_or(0, |e| e.servers.len()).max(*servers as usize);
-            if world.deploy(release(number.0, *content, several > 1, world.now), *servers)
+            let recorded = world.state.environments.get(&production()).map_or(0, |e| e.servers.len());
+            let several = recorded > 1 || scale.values().sum::<u32>() > 1;
+            let release = release(number.0, *content, several, world.now);
+            let release = match split {
+                Some(split) => crate::split(release, split.worker, split.peers),
+                None => release,
+            };
+            if world.deploy(release, scale)
                 && let Some((server, state)) = fate
             {
-                world.fates.insert((number, *server), *state);
+                world.fates.insert((number, name(*server)), *state);
             }
         }
         Action::Observe(which) => world.observe(*which),
@@ -92,6 +126,17 @@ fn act(world: &mut World, action: &Action) {
                 scale: scale(*servers),
                 scaled: Scaled::default(),
             });
+        }
+        // Without a release that runs there, nobody asks for such servers.
+        Action::ScaleDatabases(servers) => {
+            let environment = world.state.environments.get(&production());
+            if environment.is_some_and(|environment| environment.scale.len() > 1) {
+                world.change(Change::Scale {
+                    environment: production(),
+                    scale: scale_of(&[("db", *servers)]),
+                    scaled: Scaled::default(),
+                });
+            }
         }
         Action::Wait(seconds) => world.now = world.now.plus(Duration::from_secs(*seconds)),
         Action::Destroy => {
@@ -134,6 +179,7 @@ proptest! {
     fn a_release_that_fails_nowhere_serves_everywhere(
         actions in proptest::collection::vec(action(), 1..60),
         servers in 1..=3u32,
+        split in split_release(),
     ) {
         let mut world = World::new();
         for action in &actions {
@@ -141,10 +187,10 @@ proptest! {
         }
         world.settle();
         let number = world.state.next_release(&production());
-        act(&mut world, &Action::Deploy { content: 100, servers, fate: None });
+        act(&mut world, &Action::Deploy { content: 100, servers, split, fate: None });
         world.settle();
         world.check_settled();
-        prop_assert_eq!(world.state.environments[&production()].serving, Some(number));
+        prop_assert!(world.state.environments[&production()].serving >= Some(number));
     }
 }
 
@@ -154,7 +200,7 @@ fn steps_done_twice_are_done_once() {
     let run = |times: usize| {
         let mut world = World::new();
         for content in 1..4 {
-            act(&mut world, &Action::Deploy { content, servers: 2, fate: None });
+            act(&mut world, &Action::Deploy { content, servers: 2, split: None, fate: None });
             for _ in 0..40 {
                 act(&mut world, &Action::Observe(0));
                 while !world.roll_forwards[0].steps.is_empty() {

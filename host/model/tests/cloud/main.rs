@@ -1,5 +1,6 @@
 //! The cloud state and its planner: examples, and random histories on simulated servers.
 
+mod groups;
 mod histories;
 mod operations;
 mod planning;
@@ -12,7 +13,7 @@ use jecloud_model::cloud::{Change, CloudState, Operation, Rejected, apply};
 use jecloud_model::format::Format;
 use jecloud_model::hook::Powers;
 use jecloud_model::ids::{Digest, EnvironmentName, OperationId, ReleaseNumber, ServerGroup, VersionId};
-use jecloud_model::release::{Release, ReleaseService};
+use jecloud_model::release::{ProcessWish, Release, ReleaseService};
 use jecloud_model::time::Timestamp;
 
 /// Half a year after the epoch, so that things can be older.
@@ -46,6 +47,9 @@ pub(crate) fn release(number: u64, content: u64, hold: bool, now: Timestamp) -> 
         settings: serde_json::Map::new(),
         powers: Powers::default(),
         pins: BTreeMap::new(),
+        on: None,
+        gives: Vec::new(),
+        peers: false,
     };
     Release {
         format: Format::default(),
@@ -62,7 +66,35 @@ pub(crate) fn release(number: u64, content: u64, hold: bool, now: Timestamp) -> 
         created: now,
         created_by: "ada@laptop".to_owned(),
         repeats: None,
+        refreshes: None,
     }
+}
+
+/// How many servers of each group there should be.
+pub(crate) fn scale_of(groups: &[(&str, u32)]) -> BTreeMap<ServerGroup, u32> {
+    groups.iter().map(|(group, count)| (group.parse().unwrap(), *count)).collect()
+}
+
+/// The same release with node on `app`, its worker on `jobs`, and on `db` a redis that gives `REDIS_URL`, and with
+/// `peers` asks for its servers.
+pub(crate) fn split(mut release: Release, worker: bool, peers: bool) -> Release {
+    let node = release.services.values().next().cloned().unwrap();
+    let redis = ReleaseService {
+        hook: hook(7),
+        on: "db".parse().ok(),
+        gives: vec!["REDIS_URL".to_owned()],
+        peers,
+        ..node.clone()
+    };
+    release.services = BTreeMap::from([
+        ("node".parse().unwrap(), ReleaseService { on: "app".parse().ok(), ..node }),
+        ("redis".parse().unwrap(), redis),
+    ]);
+    if worker {
+        let wish = ProcessWish { on: "jobs".parse().ok(), ..ProcessWish::default() };
+        release.processes.insert("worker".parse().unwrap(), wish);
+    }
+    release
 }
 
 /// A state with operations applied to it one after the other.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use jecloud_model::app::{AppDocument, DeploymentState, Failure};
 use jecloud_model::cloud::{
     Change, CloudStep, Objects, Place, ReleaseOutcome, Scaled, SeenCloud, SeenEnvironment, SeenServer, ServerName,
-    UPLOAD_GRACE, plan,
+    UPLOAD_GRACE, Until, plan,
 };
 use jecloud_model::ids::ReleaseNumber;
+use jecloud_model::topology::Topology;
 
 use crate::simulation::World;
 use crate::{Story, hook, production, release, start, version};
@@ -56,7 +57,7 @@ fn deployed(servers: u32) -> Story {
 #[test]
 fn the_first_deployment_step_by_step() {
     let mut world = World::new();
-    assert!(world.deploy(release(1, 1, false, start()), 1));
+    assert!(world.deploy(release(1, 1, false, start()), crate::scale(1)));
     let mut steps = Vec::new();
     for _ in 0..20 {
         world.observe(0);
@@ -68,6 +69,8 @@ fn the_first_deployment_step_by_step() {
     }
     let number = ReleaseNumber(1);
     let outcome = ReleaseOutcome::Serving;
+    let once = ["node".parse().unwrap()].into();
+    let alone = Topology { server: "app-1".parse().ok(), once, ..Topology::default() };
     assert_eq!(
         steps,
         [
@@ -77,8 +80,8 @@ fn the_first_deployment_step_by_step() {
             CloudStep::StoreArchive(version(1)),
             CloudStep::PutHook(place("app-1"), hook(1)),
             CloudStep::PutArchive(place("app-1"), version(1)),
-            CloudStep::HandRelease(place("app-1"), number),
-            CloudStep::AwaitServer { place: place("app-1"), release: number, until_ready: false },
+            CloudStep::HandRelease(place("app-1"), number, Box::new(alone)),
+            CloudStep::AwaitServer { place: place("app-1"), release: number, until: Until::End },
             CloudStep::Record(Change::RecordOutcome { environment: production(), release: number, outcome }),
         ]
     );

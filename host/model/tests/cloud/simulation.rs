@@ -5,14 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jecloud_model::app::{AppDocument, DeploymentState, Failure, Outcome};
+use jecloud_model::app::{AppDocument, DeploymentState, Failure, Outcome, Requested};
 use jecloud_model::cloud::{
-    Change, CloudState, CloudStep, Objects, Operation, Place, SeenCloud, SeenEnvironment, SeenServer, ServerName,
-    ServerRecord, apply, plan,
+    Change, CloudState, CloudStep, EnvironmentState, Objects, Operation, Place, RecordedRelease, ReleaseOutcome,
+    SeenCloud, SeenEnvironment, SeenServer, ServerName, ServerRecord, apply, plan,
 };
+use jecloud_model::ids::ServerGroup;
 use jecloud_model::ids::{Digest, OperationId, ReleaseNumber, VersionId};
 use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
+use jecloud_model::topology::{Told, Topology};
 
 use crate::{Story, operation_id, production, start};
 
@@ -26,6 +28,8 @@ pub(crate) struct Server {
     pub(crate) document: Option<AppDocument>,
     pub(crate) versions: BTreeSet<VersionId>,
     pub(crate) hooks: BTreeSet<Digest>,
+    /// What it was told of the others with each release.
+    pub(crate) told: BTreeMap<ReleaseNumber, Topology>,
 }
 
 /// What a roll-forward knows and means to do. It may be out of date.
@@ -42,7 +46,7 @@ pub(crate) struct World {
     pub(crate) stored: Objects<Timestamp>,
     pub(crate) at_hand: Objects<()>,
     /// In which state a release fails on which server.
-    pub(crate) fates: BTreeMap<(ReleaseNumber, u32), DeploymentState>,
+    pub(crate) fates: BTreeMap<(ReleaseNumber, ServerName), DeploymentState>,
     pub(crate) roll_forwards: [RollForward; 2],
     /// Requests whose servers exist no more.
     pub(crate) removed: BTreeSet<u64>,
@@ -82,7 +86,7 @@ impl World {
         true
     }
 
-    pub(crate) fn deploy(&mut self, release: Release, servers: u32) -> bool {
+    pub(crate) fn deploy(&mut self, release: Release, scale: BTreeMap<ServerGroup, u32>) -> bool {
         let expected = self
             .state
             .environments
@@ -91,7 +95,7 @@ impl World {
             .map(|newest| newest.release.number);
         self.at_hand.versions.insert(release.version.clone(), ());
         self.at_hand.hooks.extend(release.services.values().map(|service| (service.hook.clone(), ())));
-        self.change(Change::RecordRelease { expected, release: Box::new(release), scale: crate::scale(servers) })
+        self.change(Change::RecordRelease { expected, release: Box::new(release), scale })
     }
 
     pub(crate) fn see(&self, state: &CloudState) -> SeenCloud {
@@ -116,8 +120,20 @@ impl World {
         if !server.reachable {
             return SeenServer::Unknown;
         }
-        let mut seen =
-            SeenEnvironment { exists: server.exists, document: server.document.clone(), ..SeenEnvironment::default() };
+        let mut seen = SeenEnvironment {
+            exists: server.exists,
+            document: server.document.clone(),
+            address: Some(address(server)),
+            ..SeenEnvironment::default()
+        };
+        let environment = &state.environments[&production()];
+        for (number, topology) in &server.told {
+            let gives = match environment.release(*number) {
+                Some(recorded) => gives(&recorded.release, topology),
+                None => BTreeMap::new(),
+            };
+            seen.told.insert(*number, Told { topology: topology.clone(), gives });
+        }
         if let Some(wanted) = state.environments.get(&production()).and_then(|environment| environment.wanted_release())
         {
             let version = &wanted.release.version;
@@ -197,7 +213,7 @@ impl World {
                 server.versions.insert(version.clone());
                 server.exists = true;
             }
-            CloudStep::HandRelease(place, number) => {
+            CloudStep::HandRelease(place, number, topology) => {
                 let Some(release) = release(*number) else { return false };
                 let Some(server) = self.server(place) else { return false };
                 if !server.versions.contains(&release.version) {
@@ -205,8 +221,10 @@ impl World {
                 }
                 server.exists = true;
                 let document = server.document.get_or_insert_default();
-                if document.request(&release.version, *number, release.hold, now).is_err() {
-                    return false;
+                match document.request(&release.version, *number, release.hold, now) {
+                    Ok(Requested::Recorded { .. }) => drop(server.told.insert(*number, (**topology).clone())),
+                    Ok(Requested::Known) => {}
+                    Err(_) => return false,
                 }
             }
             CloudStep::AwaitServer { place, .. } => return self.work(&place.server.clone(), 10),
@@ -256,7 +274,7 @@ impl World {
                 document.drained(draining.release);
             }
             let Some(going) = document.deployment.clone() else { return true };
-            let fate = self.fates.get(&(going.release, name.index));
+            let fate = self.fates.get(&(going.release, name.clone()));
             let done = if fate == Some(&going.state) {
                 document.fail(going.release, Failure::because("it was meant to fail"), now)
             } else {
@@ -319,15 +337,86 @@ impl World {
         let alive: BTreeSet<&ServerName> = self.servers.keys().collect();
         assert_eq!(alive, environment.servers.keys().collect(), "servers that nobody knows of, or the other way round");
         assert!(has_trouble || alive == wanted_servers, "servers that nobody wants: {alive:?}");
-        let Some(wanted) = environment.wanted else { return };
+        let Some(wanted) = environment.wanted_release() else { return };
+        let number = wanted.release.number;
+        let newest = environment.newest().unwrap();
+        let gave_up = newest.release.refreshes.is_some() && newest.outcome != ReleaseOutcome::Serving;
         for (name, record) in environment.servers.iter().filter(|(name, _)| environment.wants(name)) {
-            let document = self.servers[name].document.as_ref().unwrap();
-            let ours = record.trouble.as_ref().is_some_and(|trouble| trouble.release == Some(wanted));
-            let outcome = document.outcome(wanted);
-            assert!(outcome == Outcome::Serving || ours, "{name} does not serve {wanted}: {outcome:?}");
+            let server = &self.servers[name];
+            let ours = record.trouble.as_ref().is_some_and(|trouble| trouble.release == Some(number));
+            if ours {
+                continue;
+            }
+            // One that waits for a service on a server that has a trouble was never told.
+            let document = server.document.clone().unwrap_or_default();
+            let waits = has_trouble && document.outcome(number) == Outcome::Unknown && wanted.release.is_split();
+            let runs = document.current_release.filter(|runs| {
+                let recorded = environment.release(*runs);
+                *runs == number || recorded.is_some_and(|found| found.release.content() == wanted.release.content())
+            });
+            assert!(runs.is_some() || waits, "{name} does not serve {number}: {document:?}");
             assert_eq!(document.deployment, None, "{name} still deploys something");
+            let Some(runs) = runs.filter(|_| !gave_up && !has_trouble) else { continue };
+            let told = &server.told[&runs];
+            assert_eq!(told.server.as_ref(), Some(name), "it was told that it is another one");
+            assert!(
+                told.is_the_same(&self.expected(name)),
+                "{name} was told {told:?}, and {:?} is true",
+                self.expected(name)
+            );
         }
     }
+
+    /// What a server has to know of the others, found out in another way than the planner does: with redis on `db`, that
+    /// is where it is, for all others; and for those that redis runs on, who they are.
+    pub(crate) fn expected(&self, name: &ServerName) -> Topology {
+        let environment = &self.state.environments[&production()];
+        let release = &environment.wanted_release().unwrap().release;
+        let mut topology = Topology::default();
+        let Some(redis) = release.services.get(&"redis".parse().unwrap()) else { return topology };
+        let databases: Vec<&Server> = environment
+            .wanted_servers()
+            .filter(|server| server.group.as_str() == "db")
+            .map(|server| &self.servers[server])
+            .collect();
+        let addresses: Vec<String> = databases.into_iter().map(address).collect();
+        if name.group.as_str() == "db" {
+            topology.address = Some(address(&self.servers[name]));
+            if redis.peers {
+                topology.members.insert("redis".parse().unwrap(), addresses);
+            }
+        } else if name.group.as_str() == "app" || !release.processes.is_empty() {
+            let members = if redis.peers { addresses.join(",") } else { String::new() };
+            topology.values.insert("REDIS_URL".to_owned(), format!("redis://{} {members}", addresses[0]));
+        }
+        topology
+    }
+
+    /// Which machine each server is, and which release it runs.
+    pub(crate) fn running(&self) -> BTreeMap<ServerName, (u64, Option<ReleaseNumber>)> {
+        let current = |server: &Server| server.document.as_ref().and_then(|document| document.current_release);
+        self.servers.iter().map(|(name, server)| (name.clone(), (server.launch, current(server)))).collect()
+    }
+}
+
+fn address(server: &Server) -> String {
+    format!("10.0.0.{}", server.launch)
+}
+
+/// What the services of a server give, from what it was told.
+fn gives(
+    release: &Release,
+    topology: &Topology,
+) -> BTreeMap<jecloud_model::ids::ServiceName, BTreeMap<String, String>> {
+    let here = release.services.iter().filter(|(_, service)| service.belongs_to(topology.group()));
+    here.map(|(name, service)| {
+        let members = topology.members.get(name).cloned().unwrap_or_default().join(",");
+        let value = format!("{name}://{} {members}", topology.host());
+        // What it does not say that it gives stays where it is.
+        let undeclared = ("OTHER".to_owned(), "x".to_owned());
+        (name.clone(), service.gives.iter().map(|key| (key.clone(), value.clone())).chain([undeclared]).collect())
+    })
+    .collect()
 }
 
 /// Which request is recorded of a server.
@@ -371,12 +460,19 @@ fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep]) {
             for name in environment.wanted_servers() {
                 let SeenServer::Present(seen) = &servers[name] else { panic!("a commit without seeing {name}") };
                 let outcome = seen.document.as_ref().unwrap().outcome(*release);
+                let refreshes = environment.release(*release).is_some_and(|found| found.release.refreshes.is_some());
                 let ready = matches!(&outcome, Outcome::Pending { state } if *state >= DeploymentState::Ready)
-                    || outcome == Outcome::Serving;
+                    || outcome == Outcome::Serving
+                    || (outcome == Outcome::Unknown && refreshes);
                 assert!(ready, "a commit while {name} is not ready: {outcome:?}");
             }
         }
         match step {
+            CloudStep::HandRelease(place, number, topology) => {
+                let release = &environment.release(*number).unwrap();
+                check_order(environment, servers, place, release);
+                assert_eq!(topology.server.as_ref(), Some(&place.server));
+            }
             CloudStep::Record(Change::Destroyed { .. }) => {
                 assert!(environment.servers.is_empty(), "a server is forgotten")
             }
@@ -395,5 +491,45 @@ fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep]) {
             }
             _ => {}
         }
+    }
+}
+
+/// Whoever begins with a release: what it needs has started, and what only one server runs has run.
+fn check_order(
+    environment: &EnvironmentState,
+    servers: &BTreeMap<ServerName, SeenServer>,
+    place: &Place,
+    wanted: &RecordedRelease,
+) {
+    let release = &wanted.release;
+    let group = place.server.group.as_str();
+    let state = |name: &ServerName| {
+        let SeenServer::Present(seen) = &servers[name] else { return None };
+        let document = seen.document.as_ref()?;
+        match document.outcome(release.number) {
+            Outcome::Pending { state } => Some(state),
+            Outcome::Serving => Some(DeploymentState::Deployed),
+            // It may go on with what it has.
+            Outcome::Unknown if release.refreshes.is_some() => Some(DeploymentState::Deployed),
+            _ => None,
+        }
+    };
+    let first = |group: &str| environment.wanted_servers().find(|name| name.group.as_str() == group);
+    let needs_redis = release.is_split() && (group == "app" || (group == "jobs" && !release.processes.is_empty()));
+    if needs_redis {
+        let database = first("db").expect("a database before those who need it");
+        assert!(state(database) >= Some(DeploymentState::Ready), "{} begins before {database}", place.server);
+    }
+    let leader = match (release.is_split(), group) {
+        (true, "jobs") if release.processes.is_empty() => None,
+        (true, "jobs") => first("app"),
+        (true, group) => first(group),
+        (false, _) => environment.wanted_servers().next(),
+    };
+    if let Some(leader) = leader.filter(|leader| **leader != place.server)
+        && wanted.is_pending()
+        && release.repeats.is_none()
+    {
+        assert!(state(leader) >= Some(DeploymentState::StartingServices), "{} begins before {leader}", place.server);
     }
 }

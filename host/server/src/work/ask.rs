@@ -24,8 +24,7 @@ pub(super) fn perform(work: &Work<'_>) -> Result<BTreeMap<ServiceName, BTreeMap<
     let begin = Instant::now();
     let release = work.place.release(work.number)?;
     let prepared = work.place.prepared(work.number)?;
-    let source = work.place.root.version(&release.version);
-    for asked in Asked::of_release(work.server, &release, &source)? {
+    for asked in Asked::of_server(work.server, &release, work.place)? {
         if work.place.journal(work.number)?.done.contains(asked.service) {
             continue;
         }
@@ -36,8 +35,7 @@ pub(super) fn perform(work: &Work<'_>) -> Result<BTreeMap<ServiceName, BTreeMap<
             match asked.deployed(&context, &results)? {
                 Next::Done => break,
                 Next::Again(commands) => {
-                    let surroundings =
-                        environment::Surroundings::new(work.server, work.place, &release, asked.service)?;
+                    let surroundings = environment::Surroundings::new(work.place, work.user, &release, asked.service)?;
                     let filling = surroundings.filling();
                     let runner = surroundings.runner(work, &filling);
                     let round = results.len();

@@ -24,7 +24,7 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     };
     // What was built went with the directory that is not there.
     durable::remove(&work.place.root.built(&release.version))?;
-    match archive::unpack(opened, &versions, &release.version, work.server.owner()) {
+    match archive::unpack(opened, &versions, &release.version, work.owner()) {
         Ok(()) => Ok(String::new()),
         Err(error) if error.is_about_the_archive() => {
             // Whatever is wrong with it, it must not be found again by the next deployment of the same version.

@@ -9,7 +9,8 @@ use jecloud_model::hook::{OptionValue, Package, Source};
 use super::Work;
 use crate::error::ServerError;
 use crate::hooks::Asked;
-use crate::packages::{Requirement, apt, archive};
+use crate::packages::{self, Requirement, archive};
+use crate::part;
 use crate::place::Place;
 
 /// A hook sees what its packages made of the facts and may ask for more; one that is not content by then never is.
@@ -30,15 +31,17 @@ pub(crate) struct InstalledPackage {
 
 pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     let release = work.place.release(work.number)?;
-    let source = work.place.root.version(&release.version);
+    let topology = work.place.topology(work.number)?;
     let mut all = Installed::new();
     let mut names = Vec::new();
-    for asked in Asked::of_release(work.server, &release, &source)? {
+    let asked = Asked::of_release(work.server, &release, work.place)?;
+    for asked in part::here(asked, &release, work.document, &topology)? {
         let mut before: Option<Vec<Package>> = None;
-        if asked.description.facts.iter().any(|fact| fact.starts_with("candidate:")) && apt::lacks_lists() {
+        let asks = asked.description.facts.iter().any(|fact| fact.starts_with("candidate:"));
+        if let Some(manager) = packages::of_this_machine().filter(|manager| asks && manager.lacks_lists()) {
             // A fresh machine knows no packages. Without a mirror it may still have other places to get them from.
             let mut say = |line: &str| work.place.tell(work.number, What::Output { line: line.to_owned() });
-            if let Err(error) = apt::update(work.cancel, &mut say) {
+            if let Err(error) = manager.refresh(work.cancel, &mut say) {
                 work.place.tell(work.number, What::Output { line: crate::error::chain(&error) });
             }
         }
@@ -69,7 +72,20 @@ fn install(work: &Work<'_>, packages: &[Package]) -> Result<Vec<InstalledPackage
         .map(|package| (package.name.clone(), Requirement::new(&package.version)))
         .collect();
     let mut say = |line: &str| work.place.tell(work.number, What::Output { line: line.to_owned() });
-    let mut from_distribution = apt::install(&of_distribution, work.cancel, &mut say)?.into_iter();
+    let versions = match packages::of_this_machine() {
+        _ if of_distribution.is_empty() => Vec::new(),
+        Some(manager) => packages::install(&*manager, &of_distribution, work.cancel, &mut say)?,
+        None => {
+            let names: Vec<&str> = of_distribution.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(Failure::because(format!(
+                "{} must be installed, and the server has neither apt nor dnf",
+                names.join(", ")
+            ))
+            .hint("Install it on the server by hand, then deploy again.")
+            .into());
+        }
+    };
+    let mut from_distribution = versions.into_iter();
     packages
         .iter()
         .map(|package| {
@@ -78,7 +94,7 @@ fn install(work: &Work<'_>, packages: &[Package]) -> Result<Vec<InstalledPackage
                 Source::Distribution => (
                     from_distribution
                         .next()
-                        .ok_or_else(|| Failure::because(format!("apt says nothing about {}", package.name)))?,
+                        .ok_or_else(|| Failure::because(format!("nothing is known of the package {}", package.name)))?,
                     None,
                 ),
                 Source::Archive(from) => {

@@ -18,6 +18,7 @@ use crate::commands::{Runner, kept_name};
 use crate::environment::Surroundings;
 use crate::error::ServerError;
 use crate::hooks::Asked;
+use crate::part;
 use crate::wishes::{self, Planned};
 
 pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
@@ -27,7 +28,8 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     }
     let release = work.place.release(work.number)?;
     let source = work.place.root.version(&release.version);
-    let all = Asked::of_release(work.server, &release, &source)?;
+    let topology = work.place.topology(work.number)?;
+    let all = Asked::of_server(work.server, &release, work.place)?;
     let mut planned = Vec::new();
     let installed = pins(work)?;
     for asked in &all {
@@ -35,18 +37,24 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
         // What was installed a moment ago is what the next deployment finds pinned: it must lead to the same plan.
         context.pins.extend(installed.get(asked.service).cloned().unwrap_or_default());
         let plan = asked.prepare_deploy(&context)?;
-        for text in &plan.notes {
-            work.place.tell(work.number, What::Note { text: text.clone() });
+        for text in plan.notes.iter().cloned().chain(stays_here(&release, asked.service, &plan)) {
+            work.place.tell(work.number, What::Note { text });
         }
         planned.push(Planned { service: asked.service.clone(), plan });
     }
-    wishes::overlay(&mut planned, &release.processes)?;
+    wishes::overlay(&mut planned, &release)?;
+    part::restrict(&mut planned, &release, topology.group());
+    if let Some(text) = wishes::not_enforced(&release.processes, &*work.server.processes) {
+        work.place.tell(work.number, What::Note { text });
+    }
 
     let ports = give_out_ports(work, &planned)?;
-    let values = values(work, &release, &planned, &ports)?;
+    let gives = gives(work, &release, &planned, &ports)?;
+    let mut values = topology.values.clone();
+    values.extend(gives.values().flatten().map(|(name, value)| (name.clone(), value.clone())));
     let mut surroundings = Vec::new();
     for Planned { service, plan } in &planned {
-        let around = Surroundings::new(work.server, work.place, &release, service)?.with_values(&values);
+        let around = Surroundings::new(work.place, work.user, &release, service)?.with_values(&values);
         write_files(work, &around, plan, &ports)?;
         surroundings.push(around);
     }
@@ -61,16 +69,31 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     of_all(&|runner, plan| runner.build_all("build", &release.version, &plan.build))?;
     // A rollback brings nothing new that would have to be migrated to.
     if release.repeats.is_none() {
-        of_all(&|runner, plan| runner.run_all("release", &plan.release))?;
+        of_all(&|runner, plan| match topology.runs_once(runner.service) {
+            true => runner.run_all("release", &plan.release),
+            false => Ok(()),
+        })?;
     }
     if planned.iter().any(|planned| !planned.plan.build.is_empty()) {
         // What was built must be on the disk before `current` may ever name it.
         tree::sync(&source)?;
     }
-    let prepared = assemble(work, &release, &planned, &surroundings, &ports, values)?;
+    let prepared = assemble(work, &release, &planned, &surroundings, &ports, (values, gives))?;
     let count = prepared.processes.len();
     work.place.write_prepared(&prepared)?;
     Ok(format!("{count} {}", if count == 1 { "process" } else { "processes" }))
+}
+
+/// What is said of variables that could be needed on other servers and are not given to them.
+fn stays_here(release: &Release, service: &ServiceName, plan: &Plan) -> Option<String> {
+    let wish = release.services.get(service).filter(|_| release.groups().len() > 1)?;
+    let kept: Vec<&str> = plan.values.keys().filter(|name| !wish.gives.contains(name)).map(String::as_str).collect();
+    (!kept.is_empty()).then(|| {
+        let kept = kept.join(", ");
+        format!(
+            "service {service} gives {kept} to its own servers only: its hook does not say that it gives it to others"
+        )
+    })
 }
 
 /// The instances of a process type.
@@ -93,21 +116,26 @@ fn give_out_ports(work: &Work<'_>, planned: &[Planned]) -> Result<Ports, ServerE
     ports_of(work.server, work.place, work.number, work.document.current_release, &needs)
 }
 
-/// The variables that services give to the app and to each other. A port in them is that of the first instance.
-fn values(
+/// The variables that services which belong to this server give to the app and to each other, by service. A port in
+/// them is that of the first instance.
+fn gives(
     work: &Work<'_>,
     release: &Release,
     planned: &[Planned],
     ports: &Ports,
-) -> Result<BTreeMap<String, String>, ServerError> {
-    let mut values = BTreeMap::new();
+) -> Result<BTreeMap<ServiceName, BTreeMap<String, String>>, ServerError> {
+    let topology = work.place.topology(work.number)?;
+    let mut gives = BTreeMap::new();
     for Planned { service, plan } in planned {
-        let around = Surroundings::new(work.server, work.place, release, service)?;
+        if !release.services.get(service).is_some_and(|wish| wish.belongs_to(topology.group())) {
+            continue;
+        }
+        let around = Surroundings::new(work.place, work.user, release, service)?;
         let mut filling = around.filling();
         filling.ports = outside_of_processes(work, plan, ports);
-        values.extend(filling.environment("values", &plan.values)?);
+        gives.insert(service.clone(), filling.environment("values", &plan.values)?);
     }
-    Ok(values)
+    Ok(gives)
 }
 
 /// The ports of a plan by their names alone: those of first instances, and of the first process that has the name.
@@ -129,7 +157,7 @@ fn write_files(work: &Work<'_>, around: &Surroundings<'_>, plan: &Plan, ports: &
         let path = std::path::PathBuf::from(filling.text(&line, &file.path)?);
         let content = filling.all_but_secrets(&line, &file.content)?;
         let content = crate::secrets::filled_text(&work.place.root, &line, &content)?;
-        let (bytes, mode, owner) = (content.as_bytes(), file.mode.into(), work.server.owner());
+        let (bytes, mode, owner) = (content.as_bytes(), file.mode.into(), work.owner());
         // What lies in between belongs to the app's user, who may have put links there.
         let inside = [&around.data, &around.source]
             .into_iter()
@@ -155,7 +183,7 @@ fn assemble(
     planned: &[Planned],
     surroundings: &[Surroundings<'_>],
     ports: &Ports,
-    values: BTreeMap<String, String>,
+    (values, gives): (BTreeMap<String, String>, BTreeMap<ServiceName, BTreeMap<String, String>>),
 ) -> Result<Prepared, ServerError> {
     let mut prepared = Prepared {
         format: FORMAT,
@@ -168,6 +196,7 @@ fn assemble(
         remember: BTreeMap::new(),
         kept: BTreeMap::new(),
         values,
+        gives,
     };
     for (around, Planned { service, plan }) in surroundings.iter().zip(planned) {
         for process in &plan.processes {
@@ -250,6 +279,7 @@ fn spec(
         health,
         start_timeout_ms: process.start_timeout_ms,
         stop_timeout_ms: process.stop_timeout_ms,
+        limits: release.processes.get(&process.name).map(|wish| wish.limits).unwrap_or_default(),
     })
 }
 

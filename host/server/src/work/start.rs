@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use jecloud_disk::log;
 use jecloud_model::app::Failure;
 use jecloud_model::hook::{Health, Identity};
 use jecloud_model::ids::InstanceId;
@@ -24,16 +23,27 @@ const SHOWN_LINES: usize = 10;
 /// every deployment.
 const STAYS_UP: Duration = Duration::from_millis(250);
 
+/// Those that outlive releases: what the app needs.
+pub(super) fn services(work: &Work<'_>) -> Result<String, ServerError> {
+    awaited(work, |spec| spec.id.release.is_none())
+}
+
+/// All others.
 pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
+    awaited(work, |spec| spec.id.release.is_some())
+}
+
+fn awaited(work: &Work<'_>, which: impl Fn(&ProcessSpec) -> bool) -> Result<String, ServerError> {
     let Some(prepared) = work.place.prepared(work.number)? else {
         return Err(Failure::because("what was prepared for this release is gone from the server")
             .hint("Deploy again.")
             .into());
     };
     let begin = now();
-    let mut waiting: Vec<&ProcessSpec> = prepared.processes.iter().collect();
+    let all: Vec<&ProcessSpec> = prepared.processes.iter().filter(|spec| which(spec)).collect();
+    let mut waiting = all.clone();
     let mut listening_since: BTreeMap<&InstanceId, Instant> = BTreeMap::new();
-    loop {
+    while !waiting.is_empty() {
         let statuses = work.server.processes.reconcile()?;
         let mut still = Vec::new();
         for spec in waiting {
@@ -51,14 +61,15 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
         }
         waiting = still;
         if waiting.is_empty() {
-            let names: Vec<String> = prepared.processes.iter().map(|spec| spec.id.short()).collect();
-            return Ok(names.join(" "));
+            break;
         }
         if (work.cancel)() {
             return Err(jecloud_model::app::Stale(work.number).into());
         }
         tables::pause();
     }
+    let names: Vec<String> = all.iter().map(|spec| spec.id.short()).collect();
+    Ok(names.join(" "))
 }
 
 /// Whether a process works; an error where it cannot be expected to work any more.
@@ -78,7 +89,7 @@ fn is_healthy(
             return Err(failed(work, spec, None, &how).into());
         }
         Some(status) if status.state == ProcessState::Running => {
-            let user = if spec.run_as == Identity::App { work.server.app_user } else { None };
+            let user = if spec.run_as == Identity::App { work.user } else { None };
             probe(spec, status, user, &work.place.root, now())
         }
         Some(_) => Finding::NotYet("is not running".to_owned()),
@@ -95,10 +106,7 @@ fn is_healthy(
 }
 
 fn failed(work: &Work<'_>, spec: &ProcessSpec, pid: Option<u32>, why: &str) -> Failure {
-    let prefix = format!(" {} ", spec.id);
-    let lines = log::tail(&work.place.root.process_log(&spec.id), 1000, None).unwrap_or_default();
-    let own: Vec<String> = lines.iter().filter_map(|line| Some(line.split_once(&prefix)?.1.to_owned())).collect();
-    let shown = own[own.len().saturating_sub(SHOWN_LINES)..].to_vec();
+    let shown = work.server.processes.last_lines(work.place, &spec.id, SHOWN_LINES);
     let hint = match spec.ports.get("http") {
         Some(_) if why.contains("listen") => {
             let others: Vec<String> = pid.map(listening::ports).iter().flatten().map(u16::to_string).collect();

@@ -1,4 +1,5 @@
-//! Switching: the planner has pointed link and routes at the new version; here the front confirms that it uses them.
+//! Switching: the planner has pointed link and routes at the new version; here the front confirms that it uses them:
+//! that is asked for by the number of the release, not concluded from an answer.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,8 @@ const FRONT_DEADLINE: Duration = Duration::from_secs(20);
 
 /// There is no failing here, only trying again: the commit point lies behind.
 pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
-    tables::reload_front(work.server, Instant::now() + FRONT_DEADLINE)?;
+    let Work { server, place, number, .. } = work;
+    let revive = || server.processes.reconcile().map(drop);
+    tables::until_front_serves(&server.root, place, *number, Instant::now() + FRONT_DEADLINE, &revive)?;
     Ok(String::new())
 }

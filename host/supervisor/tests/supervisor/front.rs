@@ -172,6 +172,7 @@ fn routes_keep_it_and_without_anything_the_front_ends_too() {
         let text = format!(
             r#"{{"format":1,"app":"shop","environment":"production","release":1,"hosts":[],"routes":[{routes}]}}"#
         );
+        fs::create_dir_all(place.route_table().parent().expect("a directory")).expect("made");
         fs::write(place.route_table(), text).expect("written");
     };
     routes(r#"{"path_prefix":"/","backends":[]}"#);

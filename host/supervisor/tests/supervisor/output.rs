@@ -180,7 +180,8 @@ fn apps_have_no_rights_where_it_is_root() {
         return;
     }
     let nobody = User::lookup("nobody").expect("every system has it");
-    let server = Server::new("export JECLOUD_TEST_USER=nobody");
+    let server = Server::new("");
+    server.write_user("nobody");
     let secret = server.root.path().join("secret");
     fs::write(&secret, "secret").expect("written");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("set");

@@ -15,7 +15,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use jecloud_disk::lock::Lock;
-use jecloud_launch::User;
 use jecloud_model::layout::ServerRoot;
 use jecloud_supervisor::{Settings, SupervisorError, watch};
 
@@ -45,7 +44,6 @@ fn milliseconds(name: &str) -> Option<Duration> {
 fn supervisor(root: ServerRoot) -> Result<(), Box<dyn std::error::Error>> {
     let default = Settings::default();
     let settings = Settings {
-        app_user: setting("USER").and_then(|name| User::lookup(&name)),
         listen: setting("LISTEN").map(|address| vec![address.parse().expect("an address")]),
         front: setting("FRONT").is_some(),
         tick: milliseconds("TICK"),

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jecloud_launch::{Signal, pid_from};
+use jecloud_model::format::Format;
 use jecloud_model::hook::{Health, Identity};
 use jecloud_model::layout::{EnvironmentRoot, ServerRoot};
+use jecloud_model::limits::Limits;
 use jecloud_model::processes::{ProcessSpec, ProcessState, ProcessStatus, ProcessTable};
+use jecloud_model::user::UserDocument;
 use jecloud_supervisor::{client, ensure_running};
 
 /// Far more than anything takes, also on a busy machine.
@@ -66,6 +69,7 @@ pub(crate) fn sh(id: &str, script: &str) -> ProcessSpec {
         health: Health::StaysUp,
         start_timeout_ms: 1000,
         stop_timeout_ms: 10_000,
+        limits: Limits::default(),
     }
 }
 
@@ -86,7 +90,19 @@ impl Server {
             format!("#!/bin/sh\nexport JECLOUD_TEST_EXE='{}'\n{settings}\nexec '{probe}' \"$@\"\n", exe.display());
         fs::write(&exe, script).expect("written");
         fs::set_permissions(&exe, fs::Permissions::from_mode(0o755)).expect("set");
-        Self { root: ServerRoot::new(root), exe, _directory: directory }
+        let server = Self { root: ServerRoot::new(root), exe, _directory: directory };
+        // Where the tests run as root, so do the processes that they start.
+        server.write_user("root");
+        server
+    }
+
+    /// Records as whom the processes run where the process manager is root.
+    pub(crate) fn write_user(&self, name: &str) {
+        let (app, environment) = ("shop".parse().expect("a name"), "production".parse().expect("a name"));
+        let path = self.root.user_document(&app, &environment);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        let document = UserDocument { format: Format::default(), app, environment, user: name.to_owned(), files: None };
+        jecloud_disk::durable::write_json(&path, &document, 0o644).expect("written");
     }
 
     pub(crate) fn place(&self) -> EnvironmentRoot {

@@ -1,6 +1,6 @@
 //! `test-cloud up|down`: a cloud on this machine to play with. `cargo xtask cloud` is how people type it.
 
-#![expect(clippy::disallowed_types, reason = "it starts itself once more, in the background")]
+#![expect(clippy::disallowed_methods, reason = "it starts itself once more, in the background")]
 
 use std::path::Path;
 use std::process::{Command, ExitCode};

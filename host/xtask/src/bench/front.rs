@@ -121,8 +121,8 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
 /// The front on a socket that it inherits, as by whoever keeps it running.
 fn start_front(bench: &Bench, directory: &Path, upstream: u16) -> Result<Proxy> {
     let root = directory.join("server");
-    let environment = root.join("bench/production");
-    std::fs::create_dir_all(&environment).with_context(|| format!("cannot make {}", environment.display()))?;
+    let tables = root.join("sys/routes");
+    std::fs::create_dir_all(&tables).with_context(|| format!("cannot make {}", tables.display()))?;
     let routes = serde_json::json!({
         "format": 1,
         "app": "bench",
@@ -134,7 +134,7 @@ fn start_front(bench: &Bench, directory: &Path, upstream: u16) -> Result<Proxy> 
             "backends": [{"id": "web.1@1", "address": format!("127.0.0.1:{upstream}")}],
         }],
     });
-    write(&environment.join("routes.json"), &routes.to_string())?;
+    write(&tables.join("bench.production.json"), &routes.to_string())?;
     let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
     let port = listener.local_addr().context("a socket has no address")?.port();
     let mut front = command("/bin/sh");

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a development task makes a directory of its own and removes it")]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -44,8 +45,22 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        remove_users(&self.0);
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             eprintln!("{} stays: {error}", self.0.display());
+        }
+    }
+}
+
+/// Removes the system users of the servers in a directory: JeCloud says in their comments where those are.
+fn remove_users(directory: &Path) {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    for line in users.lines() {
+        let fields: Vec<&str> = line.split(':').collect();
+        let Some(place) = fields.get(4).and_then(|comment| comment.strip_prefix("JeCloud ")) else { continue };
+        let is_ours = place.rsplit(' ').next().is_some_and(|root| Path::new(root).starts_with(directory));
+        if is_ours && !Command::new("userdel").args(["--force", "--", fields[0]]).status().is_ok_and(|s| s.success()) {
+            eprintln!("the user {} stays", fields[0]);
         }
     }
 }

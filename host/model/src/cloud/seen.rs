@@ -1,0 +1,84 @@
+//! What was seen of a cloud: what its planner is shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::server::ServerName;
+use crate::app::AppDocument;
+use crate::ids::{Digest, EnvironmentName, ReleaseNumber, VersionId};
+use crate::time::Timestamp;
+use crate::topology::Told;
+
+/// What was seen.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SeenCloud {
+    /// The servers of the environments that were looked at: nothing is planned for others. A server that is not among
+    /// those of its environment is unknown.
+    pub servers: BTreeMap<EnvironmentName, BTreeMap<ServerName, SeenServer>>,
+    /// What lies in the object store; none where it could not be asked.
+    pub objects: Option<Objects<Timestamp>>,
+    /// What this process could put into the store.
+    pub at_hand: Objects<()>,
+}
+
+/// Archives and hooks, each with something known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objects<T> {
+    /// Archives of versions.
+    pub versions: BTreeMap<VersionId, T>,
+    /// Hook components.
+    pub hooks: BTreeMap<Digest, T>,
+}
+
+impl<T> Default for Objects<T> {
+    fn default() -> Self {
+        Self { versions: BTreeMap::new(), hooks: BTreeMap::new() }
+    }
+}
+
+/// What was seen of a server.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum SeenServer {
+    /// It answers.
+    Present(Box<SeenEnvironment>),
+    /// It is certain that it does not exist yet, or was not set up to its end.
+    Absent,
+    /// It is certain that it existed and does not exist any more, nor ever will again.
+    Gone,
+    /// It did not answer, or nobody asked.
+    #[default]
+    Unknown,
+}
+
+impl SeenServer {
+    /// What the server says, where it answers.
+    pub(super) fn environment(&self) -> Option<&SeenEnvironment> {
+        match self {
+            Self::Present(seen) => Some(seen),
+            Self::Absent | Self::Gone | Self::Unknown => None,
+        }
+    }
+
+    /// Whether the server deploys this release and will not switch to it before it is told to.
+    pub(super) fn holds(&self, release: ReleaseNumber) -> bool {
+        let Self::Present(seen) = self else { return false };
+        let deployment = seen.document.as_ref().and_then(|document| document.deployment.as_ref());
+        deployment.is_some_and(|going| going.release == release && going.hold && !going.state.is_switched())
+    }
+}
+
+/// What a server says about one environment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SeenEnvironment {
+    /// Whether there is anything of the environment on the server.
+    pub exists: bool,
+    /// Its `app.json`, if there is one.
+    pub document: Option<AppDocument>,
+    /// What the server lacks for the wanted release. Looked at only while the server was not told about it.
+    pub lacks_versions: BTreeSet<VersionId>,
+    /// The same for hooks.
+    pub lacks_hooks: BTreeSet<Digest>,
+    /// The address by which other servers reach it; none where that is not known.
+    pub address: Option<String>,
+    /// What it says of the releases that it runs or deploys.
+    pub told: BTreeMap<ReleaseNumber, Told>,
+}
