@@ -1,6 +1,6 @@
 //! What a process may not do: man 5 systemd.exec. Each line is kept where `systemd-analyze security` looks.
 
-/// For everybody. Node.js and other just-in-time compilers write code into memory, so that stays allowed.
+/// For everybody. Just-in-time compilers write code into memory, so that stays allowed.
 const EVERYBODY: &str = "\
 NoNewPrivileges=yes
 PrivateTmp=yes
