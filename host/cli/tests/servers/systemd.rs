@@ -92,6 +92,8 @@ fn from_bare_machines_through_a_power_cut_to_nothing() {
     project.write("server.js", "throw new Error('no database');\n");
     project.jecloud(&["deploy"]).code(1).says("exited with status 1").says("no database").says("still serves");
     hosts.iter().for_each(|host| says(host, "one"));
+    // As the timer does it once a minute.
+    assert_eq!(machines.tell(&hosts[0], "jecloud update-server rollforward --root /var/cloud --quiet; echo $?"), "0\n");
     assert_eq!(processes(&machines, &hosts[0]), first, "nothing is left of what did not work");
     project.write("server.js", &server("two"));
     project.jecloud(&["deploy"]).ok();
