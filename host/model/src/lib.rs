@@ -20,6 +20,7 @@ pub mod powers;
 pub mod prepared;
 pub mod processes;
 pub mod release;
+pub mod repository;
 pub mod rollforward;
 pub mod routes;
 pub mod secrets;

@@ -70,7 +70,7 @@ pub use command::{Command, CommandResult, Identity, Next};
 pub use context::{Context, Program};
 pub use describe::{Description, Input, Powers};
 pub use options::{OptionValue, Options};
-pub use package::{Archive, Package, Source};
+pub use package::{Archive, Package, Repository, Source};
 pub use plan::{File, Plan, Route};
 pub use problem::Problem;
 pub use process::{Health, Process};

@@ -13,7 +13,7 @@ pub struct Package {
     pub source: Source,
     /// Whether the exact version is recorded in `jecloud.lock`, and found in [`crate::Context::pin`] from then on.
     pub pin: bool,
-    /// No keys are known in 0.1.0.
+    /// `hint`, and those of a repository: [`Package::hint`], [`Package::repository`].
     pub options: Options,
 }
 
@@ -39,6 +39,21 @@ pub struct Archive {
     pub sha256: Option<String>,
     /// How many leading path segments are dropped from its entries.
     pub strip: u32,
+}
+
+/// A repository of packages beside those of the distribution.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Repository {
+    /// Where it is. The hook needs a power for it.
+    pub url: String,
+    /// Where its key is found. The hook needs a power for it.
+    pub key: String,
+    /// The SHA-256 of the key's file, in hex.
+    pub key_sha256: String,
+    /// For apt: the suite, `bookworm`; `./` for a flat repository, and for dnf.
+    pub suite: String,
+    /// For apt: the components, `main`; none for a flat repository.
+    pub components: Vec<String>,
 }
 
 impl Archive {
@@ -100,6 +115,19 @@ impl Package {
     #[must_use]
     pub fn hint(self, sentence: impl Into<String>) -> Self {
         self.option("hint", sentence.into())
+    }
+
+    /// Has a package of the distribution's package manager come from a repository, whose packages are signed with this
+    /// key. `suite` is apt's; where the repository has no components, it is flat, and the suite ends with `/`.
+    #[must_use]
+    pub fn repository(self, repository: Repository) -> Self {
+        let Repository { url, key, key_sha256, suite, components } = repository;
+        let named = self
+            .option("repository", url)
+            .option("repository-key", key)
+            .option("repository-key-sha256", key_sha256)
+            .option("suite", suite);
+        if components.is_empty() { named } else { named.option("components", OptionValue::Texts(components)) }
     }
 
     /// Sets an option.

@@ -6,6 +6,7 @@ use super::commands::shorten;
 use super::refusal::Findings;
 use super::{Allowed, Power, Refusal, url};
 use crate::hook::{Archive, Package, Source};
+use crate::repository::Repository;
 
 /// What stands for the exact version in the URL of an archive.
 const VERSION: &str = "{version}";
@@ -59,7 +60,17 @@ impl Findings<'_> {
         }
         match &package.source {
             Source::Present => {}
-            Source::Distribution => self.need(line, &Power::Package(package.name.clone())),
+            Source::Distribution => {
+                self.need(line, &Power::Package(package.name.clone()));
+                match Repository::of(&package.options) {
+                    Ok(None) => {}
+                    Ok(Some(repository)) => {
+                        self.url(line, &repository.url);
+                        self.url(line, &repository.key);
+                    }
+                    Err(fault) => self.refuse(line, fault),
+                }
+            }
             Source::Archive(archive) => self.archive(line, archive),
         }
     }

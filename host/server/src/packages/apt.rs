@@ -1,9 +1,13 @@
 //! apt, by its commands.
 
-use jecloud_launch::{DEFAULT_PATH, Environment, Launch};
+use std::path::{Path, PathBuf};
 
-use super::Distribution;
+use jecloud_disk::durable;
+use jecloud_launch::{DEFAULT_PATH, Environment, Launch};
+use jecloud_model::repository::Repository;
+
 use super::distribution::{look_up, run};
+use super::{Distribution, repository};
 use crate::error::ServerError;
 
 /// How many seconds apt waits for another apt: `DPkg::Lock::Timeout`.
@@ -13,8 +17,46 @@ const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=600";
 const LISTS: &str = "/var/lib/apt/lists";
 
 /// The package manager of Debian and Ubuntu.
-#[derive(Debug, Clone, Copy)]
-pub struct Apt;
+#[derive(Debug, Clone, Default)]
+pub struct Apt {
+    root: Option<PathBuf>,
+}
+
+impl Apt {
+    /// One that keeps all that it knows and installs below a directory, in place of this machine.
+    pub fn into_directory(root: impl Into<PathBuf>) -> Self {
+        Self { root: Some(root.into()) }
+    }
+
+    /// A file or directory of the machine.
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.as_deref().unwrap_or(Path::new("/")).join(path.trim_start_matches('/'))
+    }
+
+    fn command(&self, program: &str) -> Launch {
+        let launch = command(program);
+        let Some(root) = &self.root else { return launch };
+        let root = root.display();
+        let settings = [
+            format!("Dir={root}"),
+            format!("Dir::State::status={root}/var/lib/dpkg/status"),
+            format!("DPkg::Options::=--root={root}"),
+        ];
+        launch.args(settings.iter().flat_map(|setting| ["-o", setting.as_str()]))
+    }
+
+    fn query(&self) -> Launch {
+        let launch = command("dpkg-query");
+        match &self.root {
+            Some(_) => launch.arg("--admindir").arg(self.path("var/lib/dpkg")),
+            None => launch,
+        }
+    }
+
+    fn get<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Launch {
+        self.command("apt-get").args(["-q", "-o", LOCK_TIMEOUT]).args(arguments)
+    }
+}
 
 fn command(program: &str) -> Launch {
     Launch::new(program).cwd("/").env(Environment::exactly([
@@ -23,10 +65,6 @@ fn command(program: &str) -> Launch {
         ("LANG", "C.UTF-8"),
         ("DEBIAN_FRONTEND", "noninteractive"),
     ]))
-}
-
-fn apt_get<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Launch {
-    command("apt-get").args(["-q", "-o", LOCK_TIMEOUT]).args(arguments)
 }
 
 impl Distribution for Apt {
@@ -48,19 +86,19 @@ impl Distribution for Apt {
     fn installed(&self, package: &str) -> Option<String> {
         self.is_package_name(package).then_some(())?;
         let format = "--showformat=${db:Status-Status} ${Version}";
-        let text = look_up(command("dpkg-query").args(["--show", format, "--", package]))?;
+        let text = look_up(self.query().args(["--show", format, "--", package]))?;
         let (status, version) = text.split_once(' ')?;
         (status == "installed").then(|| version.trim().to_owned())
     }
 
     fn candidate(&self, package: &str) -> Option<String> {
         self.is_package_name(package).then_some(())?;
-        candidate_in(&look_up(command("apt-cache").args(["policy", "--", package]))?)
+        candidate_in(&look_up(self.command("apt-cache").args(["policy", "--", package]))?)
     }
 
     /// The highest first.
     fn known(&self, package: &str) -> Vec<String> {
-        let text = look_up(command("apt-cache").args(["madison", "--", package])).unwrap_or_default();
+        let text = look_up(self.command("apt-cache").args(["madison", "--", package])).unwrap_or_default();
         text.lines().filter_map(|line| Some(line.split('|').nth(1)?.trim().to_owned())).collect()
     }
 
@@ -71,11 +109,33 @@ impl Distribution for Apt {
     fn lacks_lists(&self) -> bool {
         let is_list = |name: &std::ffi::OsString| name.to_string_lossy().contains("_Packages");
         jecloud_launch::is_root()
-            && !jecloud_disk::tree::list(LISTS.as_ref()).is_ok_and(|names| names.iter().any(is_list))
+            && !jecloud_disk::tree::list(&self.path(LISTS)).is_ok_and(|names| names.iter().any(is_list))
+    }
+
+    /// The key lies where it is good for nothing but this repository: apt's `Signed-By`.
+    fn add_repository(&self, repository: &Repository, cancel: &dyn Fn() -> bool) -> Result<bool, ServerError> {
+        let name = repository.name();
+        let path = self.path("etc/apt/keyrings").join(format!("{name}.asc"));
+        let key = repository::key(repository, &path, cancel)?;
+        // apt tells the two kinds of keys by their names.
+        let path = if key.starts_with(b"-----BEGIN") {
+            path
+        } else {
+            let binary = path.with_extension("gpg");
+            durable::replace(&binary, &key, 0o644)?;
+            binary
+        };
+        let Repository { url, suite, components, .. } = repository;
+        let components = match components.as_slice() {
+            [] => String::new(),
+            all => format!("Components: {}\n", all.join(" ")),
+        };
+        let text = format!("Types: deb\nURIs: {url}\nSuites: {suite}\n{components}Signed-By: {}\n", path.display());
+        repository::write(&self.path("etc/apt/sources.list.d").join(format!("{name}.sources")), &text)
     }
 
     fn refresh(&self, cancel: &dyn Fn() -> bool, on_line: &mut dyn FnMut(&str)) -> Result<(), ServerError> {
-        run("apt-get update", apt_get(["update"]), cancel, on_line).map(drop)
+        run("apt-get update", self.get(["update"]), cancel, on_line).map(drop)
     }
 
     fn install_exactly(
@@ -87,7 +147,7 @@ impl Distribution for Apt {
         let exact: Vec<String> = packages.iter().map(|(name, version)| format!("{name}={version}")).collect();
         let arguments = ["install", "-y", "--no-install-recommends", "--allow-downgrades"].into_iter();
         let arguments = arguments.chain(exact.iter().map(String::as_str));
-        run("apt-get install", apt_get(arguments), cancel, on_line).map(drop)
+        run("apt-get install", self.get(arguments), cancel, on_line).map(drop)
     }
 }
 
@@ -111,15 +171,15 @@ mod tests {
     #[test]
     fn names_that_apt_would_take_for_something_else() {
         for bad in ["", "-y", "--reinstall", "a", "/tmp/evil.deb", "./x", "A", "a b", "a=1"] {
-            assert!(!Apt.is_package_name(bad), "{bad}");
+            assert!(!Apt::default().is_package_name(bad), "{bad}");
         }
-        assert!(Apt.is_package_name("libc6") && Apt.is_package_name("g++"));
+        assert!(Apt::default().is_package_name("libc6") && Apt::default().is_package_name("g++"));
     }
 
     #[test]
     fn what_is_installed_here() {
-        let version = Apt.installed("libc6").expect("every Debian has a C library");
+        let version = Apt::default().installed("libc6").expect("every Debian has a C library");
         assert!(version.starts_with(|first: char| first.is_ascii_digit()), "{version}");
-        assert_eq!(Apt.installed("no-such-package-anywhere"), None);
+        assert_eq!(Apt::default().installed("no-such-package-anywhere"), None);
     }
 }

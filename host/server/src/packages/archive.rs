@@ -132,7 +132,12 @@ fn text(url: &str) -> Result<String, ServerError> {
 }
 
 /// Puts a file into place if its content has the expected sum.
-fn fetch(url: &str, into: &std::path::Path, expected: &Digest, cancel: &dyn Fn() -> bool) -> Result<(), ServerError> {
+pub(super) fn fetch(
+    url: &str,
+    into: &std::path::Path,
+    expected: &Digest,
+    cancel: &dyn Fn() -> bool,
+) -> Result<(), ServerError> {
     let response = agent().get(url).call().map_err(|error| cannot_fetch(url, &error))?;
     let mut body = response.into_body().into_with_config().limit(LARGEST_ARCHIVE).reader();
     durable::replace_with(into, 0o600, |out: &mut (dyn Write + Send)| {

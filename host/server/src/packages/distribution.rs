@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jecloud_launch::{DEFAULT_PATH, Finished, Launch, LaunchError, RunLimits, Stream, find_program};
 use jecloud_model::app::Failure;
+use jecloud_model::repository::Repository;
 
 use super::apt::Apt;
 use super::dnf::Dnf;
@@ -49,6 +50,14 @@ pub trait Distribution {
     /// fetched the lists.
     fn lacks_lists(&self) -> bool;
 
+    /// Makes a repository known, with its key for nothing but that repository; whether it was not known before. It stays
+    /// known when the app is destroyed, as packages stay installed.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] where its key cannot be fetched, or is not what its sum says.
+    fn add_repository(&self, repository: &Repository, cancel: &dyn Fn() -> bool) -> Result<bool, ServerError>;
+
     /// Fetches the lists of packages.
     ///
     /// # Errors
@@ -69,12 +78,23 @@ pub trait Distribution {
     ) -> Result<(), ServerError>;
 }
 
+/// A package that is to be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// In which version.
+    pub version: Requirement,
+    /// Where it is found, if not among those of the distribution.
+    pub repository: Option<Repository>,
+}
+
 /// The package manager of this machine; none where it is none that JeCloud can drive.
 pub fn of_this_machine() -> Option<Box<dyn Distribution>> {
     let is_here = |program: &str| find_program(program, std::ffi::OsStr::new(DEFAULT_PATH)).is_some();
     // Debian has a dnf as well, for those who build packages of others.
     if is_here("apt-get") {
-        Some(Box::new(Apt))
+        Some(Box::new(Apt::default()))
     } else if is_here("dnf") {
         Some(Box::new(Dnf::default()))
     } else {
@@ -90,24 +110,30 @@ pub fn of_this_machine() -> Option<Box<dyn Distribution>> {
 /// A [`Failure`] that says which package cannot be had, and what a person can do.
 pub fn install(
     manager: &dyn Distribution,
-    wanted: &[(String, Requirement)],
+    wanted: &[Wanted],
     cancel: &dyn Fn() -> bool,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Vec<String>, ServerError> {
-    let satisfied = |package: &str, requirement: &Requirement| {
-        manager.installed(package).filter(|version| requirement.accepts(without_epoch(version)))
+    let satisfied = |package: &Wanted| {
+        manager.installed(&package.name).filter(|version| package.version.accepts(without_epoch(version)))
     };
-    let missing: Vec<&(String, Requirement)> =
-        wanted.iter().filter(|(package, requirement)| satisfied(package, requirement).is_none()).collect();
+    let missing: Vec<&Wanted> = wanted.iter().filter(|package| satisfied(package).is_none()).collect();
     if !missing.is_empty() {
         if !jecloud_launch::is_root() {
-            let names: Vec<&str> = missing.iter().map(|(package, _)| package.as_str()).collect();
+            let names: Vec<&str> = missing.iter().map(|package| package.name.as_str()).collect();
             return Err(Failure::because(format!(
                 "{} must be installed on this machine, and JeCloud does not run as root here",
                 names.join(", ")
             ))
             .hint(format!("Type `{}`, then deploy again.", manager.by_hand(&names)))
             .into());
+        }
+        let mut is_new = false;
+        for repository in missing.iter().filter_map(|package| package.repository.as_ref()) {
+            is_new |= manager.add_repository(repository, cancel)?;
+        }
+        if is_new {
+            manager.refresh(cancel, on_line)?;
         }
         let mut exact = choose(manager, &missing);
         if exact.is_err() {
@@ -125,24 +151,21 @@ pub fn install(
     }
     wanted
         .iter()
-        .map(|(package, requirement)| {
-            satisfied(package, requirement).ok_or_else(|| {
-                let name = manager.name();
-                Failure::because(format!("{name} installed {package}, but not in {}", requirement.in_words())).into()
+        .map(|package| {
+            satisfied(package).ok_or_else(|| {
+                let (manager, name, version) = (manager.name(), &package.name, package.version.in_words());
+                Failure::because(format!("{manager} installed {name}, but not in {version}")).into()
             })
         })
         .collect()
 }
 
 /// The name and exact version of each.
-fn choose(
-    manager: &dyn Distribution,
-    missing: &[&(String, Requirement)],
-) -> Result<Vec<(String, String)>, ServerError> {
+fn choose(manager: &dyn Distribution, missing: &[&Wanted]) -> Result<Vec<(String, String)>, ServerError> {
     let name = manager.name();
     missing
         .iter()
-        .map(|(package, requirement)| {
+        .map(|Wanted { name: package, version: requirement, .. }| {
             if !manager.is_package_name(package) {
                 return Err(Failure::because(format!("{package:?} is not the name of a package")).into());
             }

@@ -1,11 +1,12 @@
 //! dnf, by its commands. It waits for another dnf by itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jecloud_launch::{DEFAULT_PATH, Environment, Launch};
+use jecloud_model::repository::Repository;
 
-use super::Distribution;
 use super::distribution::{look_up, run};
+use super::{Distribution, repository};
 use crate::error::ServerError;
 
 /// Epoch where there is one, version and release, a line each. dnf 4 ends lines by itself, dnf 5 does not.
@@ -99,6 +100,21 @@ impl Distribution for Dnf {
     /// dnf fetches what it lacks.
     fn lacks_lists(&self) -> bool {
         false
+    }
+
+    /// Every package of it has to be signed with its key.
+    fn add_repository(&self, repository: &Repository, cancel: &dyn Fn() -> bool) -> Result<bool, ServerError> {
+        let name = repository.name();
+        let root = self.root.as_deref().unwrap_or(Path::new("/"));
+        let key = root.join("etc/pki/rpm-gpg").join(&name);
+        repository::key(repository, &key, cancel)?;
+        let text = format!(
+            "[{name}]\nname={}\nbaseurl={}\nenabled=1\ngpgcheck=1\ngpgkey=file://{}\n",
+            repository.url,
+            repository.url,
+            key.display()
+        );
+        repository::write(&root.join("etc/yum.repos.d").join(format!("{name}.repo")), &text)
     }
 
     fn refresh(&self, cancel: &dyn Fn() -> bool, on_line: &mut dyn FnMut(&str)) -> Result<(), ServerError> {

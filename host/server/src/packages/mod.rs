@@ -4,8 +4,9 @@ pub mod apt;
 pub mod archive;
 mod distribution;
 pub mod dnf;
+mod repository;
 mod sums;
 mod versions;
 
-pub use distribution::{Distribution, install, of_this_machine};
+pub use distribution::{Distribution, Wanted, install, of_this_machine};
 pub use versions::{Requirement, compare};

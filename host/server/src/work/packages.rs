@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use jecloud_model::app::Failure;
 use jecloud_model::events::What;
 use jecloud_model::hook::{OptionValue, Package, Source};
+use jecloud_model::repository::Repository;
 
 use super::Work;
 use crate::error::ServerError;
 use crate::hooks::Asked;
-use crate::packages::{self, Requirement, archive};
+use crate::packages::{self, Requirement, Wanted, archive};
 use crate::part;
 use crate::place::Place;
 
@@ -66,17 +67,21 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
 }
 
 fn install(work: &Work<'_>, packages: &[Package]) -> Result<Vec<InstalledPackage>, ServerError> {
-    let of_distribution: Vec<(String, Requirement)> = packages
+    let of_distribution: Vec<Wanted> = packages
         .iter()
         .filter(|package| package.source == Source::Distribution)
-        .map(|package| (package.name.clone(), Requirement::new(&package.version)))
-        .collect();
+        .map(|package| {
+            // What is wrong with one was refused before.
+            let repository = Repository::of(&package.options).map_err(Failure::because)?;
+            Ok(Wanted { name: package.name.clone(), version: Requirement::new(&package.version), repository })
+        })
+        .collect::<Result<_, Failure>>()?;
     let mut say = |line: &str| work.place.tell(work.number, What::Output { line: line.to_owned() });
     let versions = match packages::of_this_machine() {
         _ if of_distribution.is_empty() => Vec::new(),
         Some(manager) => packages::install(&*manager, &of_distribution, work.cancel, &mut say)?,
         None => {
-            let names: Vec<&str> = of_distribution.iter().map(|(name, _)| name.as_str()).collect();
+            let names: Vec<&str> = of_distribution.iter().map(|package| package.name.as_str()).collect();
             return Err(Failure::because(format!(
                 "{} must be installed, and the server has neither apt nor dnf",
                 names.join(", ")

@@ -3,7 +3,7 @@
 
 use super::super::*;
 use super::fixtures::*;
-use crate::hook::{Health, HookRoute, Identity, Next, Plan, Source};
+use crate::hook::{Health, HookRoute, Identity, Next, OptionValue, Plan, Source};
 
 #[test]
 fn what_is_in_order_passes() {
@@ -280,6 +280,39 @@ fn bounds() {
     package_refused(
         |packages| packages.extend((0..98).map(|n| package(&format!("p{n}"), Source::Present))),
         "101 packages",
+    );
+}
+
+/// Fails where the URL of a repository, or that of its key, needs no power: a hook could have anything installed.
+#[test]
+fn repositories_of_the_package_manager() {
+    let with = |url: &str, key: &str| {
+        let text = |text: &str| OptionValue::Text(text.to_owned());
+        let (suite, sha256) = ("./".to_owned(), "0".repeat(64));
+        let options =
+            [("repository", url), ("repository-key", key), ("repository-key-sha256", &sha256), ("suite", &suite)];
+        options.map(|(name, value)| (name.to_owned(), text(value))).into()
+    };
+    const GOOD: &str = "https://nodejs.example/dist/apt";
+    let mut packages = packages();
+    packages[0].options = with(GOOD, GOOD);
+    assert_eq!(refusals(&plan(), &packages), []);
+    for bad in ["https://evil.example/apt", "https://nodejs.example/other", "https://nodejs.example/distx"] {
+        for (url, key) in [(bad, GOOD), (GOOD, bad)] {
+            package_refused(
+                |packages| packages[0].options = with(url, key),
+                "declare the power to fetch archives from",
+            );
+        }
+    }
+    package_refused(|packages| packages[0].options = with("http://nodejs.example/dist/x", GOOD), "without encryption");
+    package_refused(|packages| packages[0].options = with(GOOD, "a b"), "its option repository-key");
+    package_refused(
+        |packages| {
+            packages[0].options = with(GOOD, GOOD);
+            packages[0].options.remove("repository-key");
+        },
+        "repository-key is not among them",
     );
 }
 

@@ -1,24 +1,23 @@
-//! The real dnf, with packages that are built here, in a repository of files, installed into a directory.
+//! dnf, below a directory, with a repository of files and with one that is signed.
 
-#![expect(clippy::disallowed_methods, reason = "a test makes packages, and looks at what was installed")]
+use std::path::{Path, PathBuf};
 
-use std::path::Path;
-use std::process::Command;
-
+use jecloud_model::repository::Repository;
 use jecloud_server::packages::dnf::Dnf;
-use jecloud_server::packages::{Distribution as _, Requirement, install};
-use jecloud_server::{ServerError, chain};
+use jecloud_server::packages::{Distribution as _, Wanted};
 
-/// Runs a program, which must succeed.
-#[track_caller]
-fn run(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {}: {said}", arguments.join(" "));
-}
+use crate::signed::{Key, repository, serve};
+use crate::{can_be_tried, content, directory, installed, run, wanted};
+
+const NEEDED: [&str; 4] = ["dnf", "rpmbuild", "createrepo_c", "gpg"];
 
 /// Builds a version of a package whose one file holds that version, and makes what dnf reads of the repository anew.
 fn publish(directory: &Path, epoch: Option<u32>, version: &str) {
+    build(directory, epoch, version);
+    run("createrepo_c", &["--quiet", &directory.join("build/RPMS").display().to_string()]);
+}
+
+fn build(directory: &Path, epoch: Option<u32>, version: &str) -> PathBuf {
     let epoch = epoch.map(|epoch| format!("Epoch: {epoch}\n")).unwrap_or_default();
     let text = format!(
         "Name: jc-thing\nVersion: {version}\nRelease: 1\n{epoch}Summary: A package for tests\nLicense: MIT\n\
@@ -29,12 +28,7 @@ fn publish(directory: &Path, epoch: Option<u32>, version: &str) {
     std::fs::write(&spec, text).expect("a file");
     let top = format!("_topdir {}", directory.join("build").display());
     run("rpmbuild", &["-bb", "--define", &top, &spec.display().to_string()]);
-    run("createrepo_c", &["--quiet", &directory.join("build/RPMS").display().to_string()]);
-}
-
-/// What is told to people.
-fn why(error: &ServerError) -> String {
-    chain(error)
+    directory.join(format!("build/RPMS/noarch/jc-thing-{version}-1.noarch.rpm"))
 }
 
 /// Versions are found, resolved to exact ones, installed, and a lower one in the place of a higher one; what is not there
@@ -43,12 +37,10 @@ fn why(error: &ServerError) -> String {
 /// fetched anew for what they do not know.
 #[test]
 fn exact_versions_are_resolved_and_installed() {
-    let has = |program: &str| Command::new(program).arg("--version").output().is_ok();
-    if !rustix::process::geteuid().is_root() || !["dnf", "rpmbuild", "createrepo_c"].iter().all(|name| has(name)) {
-        eprintln!("left out: it needs root, dnf, rpmbuild and createrepo_c");
+    if !can_be_tried(&NEEDED) {
         return;
     }
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory();
     for version in ["1.2.3", "1.10.0", "1.10.1~rc1", "1.10.1"] {
         publish(directory.path(), None, version);
     }
@@ -61,11 +53,8 @@ fn exact_versions_are_resolved_and_installed() {
     );
     std::fs::write(root.join("etc/yum.repos.d/local.repo"), repository).expect("a file");
     let dnf = Dnf::into_directory(&root);
-    let installed = |requirement: &str| {
-        let wanted = [("jc-thing".to_owned(), Requirement::new(requirement))];
-        install(&dnf, &wanted, &|| false, &mut |_| {}).map(|versions| versions.join(" "))
-    };
-    let file = || std::fs::read_to_string(root.join("opt/jc-thing/version")).unwrap_or_default().trim().to_owned();
+    let installed = |requirement: &str| installed(&dnf, wanted("jc-thing", requirement));
+    let file = || content(&root, "opt/jc-thing/version");
 
     assert_eq!(dnf.installed("jc-thing"), None);
     assert_eq!(dnf.candidate("jc-thing").as_deref(), Some("1:0.9-1"));
@@ -81,13 +70,50 @@ fn exact_versions_are_resolved_and_installed() {
     assert_eq!(file(), "1.10.0");
     assert_eq!(installed("0.9").expect("it is there"), "1:0.9-1");
 
-    let missing = why(&installed("3").expect_err("there is none"));
+    let missing = installed("3").expect_err("there is none");
     assert!(missing.contains("dnf has jc-thing only in 1.10.0-1, 1.10.1-1"), "{missing}");
     assert_eq!(file(), "0.9", "nothing was changed");
-    let unknown = install(&dnf, &[("jc-other".to_owned(), Requirement::new(""))], &|| false, &mut |_| {});
-    assert!(why(&unknown.expect_err("there is none")).contains("dnf knows no package jc-other"));
+    let unknown = crate::installed(&dnf, wanted("jc-other", "")).expect_err("there is none");
+    assert!(unknown.contains("dnf knows no package jc-other"), "{unknown}");
     // What was published since the lists were fetched is found all the same.
     publish(directory.path(), Some(1), "3.1");
     assert_eq!(installed("3").expect("it is there now"), "1:3.1-1");
     assert_eq!(file(), "3.1");
+}
+
+/// Fails where packages are not verified, where any key will do, and where the key is not what its sum says.
+#[test]
+fn packages_of_a_repository_are_verified_with_its_key() {
+    if !can_be_tried(&NEEDED) {
+        return;
+    }
+    let directory = directory();
+    let (served, root) = (directory.path().join("build/RPMS"), directory.path().join("root"));
+    std::fs::create_dir_all(root.join("etc/yum.repos.d")).expect("directories");
+    let (key, other) = (Key::new("signer"), Key::new("other"));
+    let sign = |package: &Path, key: &Key| {
+        let (name, home) = (format!("_gpg_name {}", key.name()), format!("_gpg_path {}", key.home().display()));
+        let (gpg, package) = ("__gpg /usr/bin/gpg", package.display().to_string());
+        run("rpmsign", &["--define", &name, "--define", &home, "--define", gpg, "--addsign", &package]);
+    };
+    sign(&build(directory.path(), None, "1.0"), &key);
+    sign(&build(directory.path(), None, "2.0"), &other);
+    publish(directory.path(), None, "3.0");
+    let url = serve(served.clone());
+    let dnf = Dnf::into_directory(&root);
+    let good = repository(&served, &url, &key);
+    let with = |repository: &Repository, version: &str| {
+        installed(&dnf, Wanted { repository: Some(repository.clone()), ..wanted("jc-thing", version) })
+    };
+
+    let wrong_sum = Repository { key_sha256: jecloud_model::ids::Digest::of(b"another key"), ..good.clone() };
+    let refused = with(&wrong_sum, "1.0").expect_err("it is not that key");
+    assert!(refused.contains("is not what its checksum says"), "{refused}");
+    for (version, what) in [("3.0", "not signed"), ("2.0", "signed by somebody else")] {
+        let refused = with(&good, version).expect_err(what);
+        assert!(refused.contains("dnf install"), "{what}: {refused}");
+        assert_eq!(dnf.installed("jc-thing"), None, "{what}");
+    }
+    assert_eq!(with(&good, "1.0").expect("it is signed"), "1.0-1");
+    assert_eq!(content(&root, "opt/jc-thing/version"), "1.0");
 }
