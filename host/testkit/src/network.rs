@@ -85,6 +85,13 @@ impl Network {
         self.key().with_extension("pub")
     }
 
+    /// Lets in whoever has this key, too.
+    pub(crate) fn allow(&self, public_line: &str) {
+        let path = self.authorized_keys();
+        let text = std::fs::read_to_string(&path).expect("the file");
+        std::fs::write(path, format!("{text}{public_line}\n")).expect("the file");
+    }
+
     pub(crate) fn address_of(&self, number: usize) -> String {
         format!("10.213.{}.{number}", self.subnet)
     }
@@ -137,7 +144,7 @@ impl Network {
         must("nft", &["add", "table", "ip", &self.name]);
         let chain = ["add", "chain", "ip", &self.name, "out", "{ type nat hook postrouting priority 100 ; }"];
         must("nft", &chain);
-        let from = format!("{}/24", self.address_of(0));
+        let from = format!("{{ {}/24, {} }}", self.address_of(0), self.private_network());
         let rule = ["add", "rule", "ip", &self.name, "out", "ip", "saddr", &from, "oifname", "!=", &self.name];
         must("nft", &[rule.as_slice(), &["masquerade"]].concat());
     }

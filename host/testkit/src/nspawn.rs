@@ -93,8 +93,18 @@ impl SystemdMachines {
     ///
     /// When it does not boot in time.
     pub fn start(&mut self) -> String {
+        let address = self.network.address_of(self.machines.len() + 2);
+        self.start_at(&address);
+        address
+    }
+
+    /// Starts one more machine, a fresh one, at an address that may be any, and returns its process.
+    ///
+    /// # Panics
+    ///
+    /// When it does not boot in time.
+    pub fn start_at(&mut self, address: &str) -> u32 {
         let number = self.machines.len() + 2;
-        let address = self.network.address_of(number);
         let directory = self.network.directory().join(number.to_string());
         for name in ["upper", "work", "root"] {
             std::fs::create_dir_all(directory.join(name)).expect("a directory");
@@ -111,9 +121,33 @@ impl SystemdMachines {
         let archives = directory.join(ARCHIVES);
         std::fs::create_dir_all(&archives).expect("a directory");
         share(&packages(), &archives);
-        self.machines.push(Machine { number, address: address.clone(), process: None });
-        self.power_on(&address);
-        address
+        self.machines.push(Machine { number, address: address.to_owned(), process: None });
+        self.power_on(address);
+        self.machines.last().and_then(|machine| machine.process.as_ref()).map_or(0, Child::id)
+    }
+
+    /// The same network as [`crate::Machines::private_network`].
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    pub fn private_network(&self) -> String {
+        self.network.private_network()
+    }
+
+    /// What the names of its interfaces and namespaces begin with.
+    pub fn name(&self) -> &str {
+        self.network.name()
+    }
+
+    /// Where its files lie.
+    pub fn directory(&self) -> &Path {
+        self.network.directory()
+    }
+
+    /// Lets in whoever has this key, too, on machines that are started from now on: a line of `authorized_keys`.
+    pub fn allow(&self, public_line: &str) {
+        self.network.allow(public_line);
     }
 
     /// Starts a machine again that was killed, with the disk that it had.
@@ -167,7 +201,7 @@ impl SystemdMachines {
     }
 
     fn find(&self, address: &str) -> usize {
-        self.machines.iter().position(|machine| machine.address == address).expect("one of our addresses")
+        self.machines.iter().rposition(|machine| machine.address == address).expect("one of our addresses")
     }
 
     fn end(&mut self, machine: usize) {

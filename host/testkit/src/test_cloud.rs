@@ -1,7 +1,8 @@
 //! A cloud on this machine: an account with nothing in it, and a machine behind each instance that runs there.
 //!
 //! EC2 is moto, which speaks its protocol; S3 is a store in memory that does. A machine is a namespace with an SSH
-//! server at the private address of its instance: it comes when the instance runs, and goes when it does not any more.
+//! server, or a Debian that boots systemd, at the private address of its instance: it comes when the instance runs, and
+//! goes when it does not any more.
 
 #![expect(
     clippy::disallowed_methods,
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ use std::time::Duration;
 use crate::http::request;
 use crate::machines::Machines;
 use crate::moto::Moto;
+use crate::nspawn::SystemdMachines;
 use crate::s3::S3Server;
 
 /// How often it is looked whether there is an instance without a machine.
@@ -76,6 +78,20 @@ impl TestCloud {
             eprintln!("left out: only root can make machines of namespaces");
             return None;
         };
+        Some(Self::start_on(machines, on_start))
+    }
+
+    /// The same with a Debian that boots systemd behind each instance; it has what a fresh one has, and can install more.
+    /// None where there cannot be any: then what is missing has been said.
+    ///
+    /// # Panics
+    ///
+    /// As for [`SystemdMachines::new`] and [`Moto::start`].
+    pub fn start_with_systemd() -> Option<Self> {
+        Some(Self::start_on(SystemdMachines::new()?, |_| {}))
+    }
+
+    fn start_on(machines: impl Behind, on_start: impl FnMut(u32) + Send + 'static) -> Self {
         let image = serde_json::json!({
             "ami_id": "ami-0aa1", "name": "debian-12-amd64-20260101-1", "owner_id": "136693071363",
             "architecture": "x86_64", "creation_date": "2026-01-01T00:00:00.000Z", "state": "available",
@@ -92,7 +108,7 @@ impl TestCloud {
             let (endpoint, store, stop) = (moto.endpoint(), Arc::clone(&store), Arc::clone(&stop));
             move || Power { machines, endpoint, on_start }.keep_in_step(&store, &stop)
         });
-        Some(Self { moto, store, network, directories, stop, power: Some(power) })
+        Self { moto, store, network, directories, stop, power: Some(power) }
     }
 
     /// The store.
@@ -194,14 +210,62 @@ impl Drop for TestCloud {
     }
 }
 
+/// What machines can be of that stand behind instances.
+trait Behind: Send + 'static {
+    fn name(&self) -> &str;
+    fn directory(&self) -> &Path;
+    fn key(&self) -> PathBuf;
+    fn private_network(&self) -> String;
+    fn allow(&self, public_line: &str);
+    fn start_at(&mut self, address: &str) -> u32;
+    fn kill(&mut self, address: &str);
+}
+
+macro_rules! behind {
+    ($machines:ty) => {
+        impl Behind for $machines {
+            fn name(&self) -> &str {
+                <$machines>::name(self)
+            }
+
+            fn directory(&self) -> &Path {
+                <$machines>::directory(self)
+            }
+
+            fn key(&self) -> PathBuf {
+                <$machines>::key(self)
+            }
+
+            fn private_network(&self) -> String {
+                <$machines>::private_network(self)
+            }
+
+            fn allow(&self, public_line: &str) {
+                <$machines>::allow(self, public_line);
+            }
+
+            fn start_at(&mut self, address: &str) -> u32 {
+                <$machines>::start_at(self, address)
+            }
+
+            fn kill(&mut self, address: &str) {
+                <$machines>::kill(self, address);
+            }
+        }
+    };
+}
+
+behind!(Machines);
+behind!(SystemdMachines);
+
 /// Keeps a machine running behind each instance that runs.
-struct Power<F> {
-    machines: Machines,
+struct Power<M, F> {
+    machines: M,
     endpoint: String,
     on_start: F,
 }
 
-impl<F: FnMut(u32)> Power<F> {
+impl<M: Behind, F: FnMut(u32)> Power<M, F> {
     fn keep_in_step(mut self, store: &S3Server, stop: &AtomicBool) {
         let (mut on, mut allowed) = (BTreeSet::new(), BTreeSet::new());
         while !stop.load(Ordering::Relaxed) {

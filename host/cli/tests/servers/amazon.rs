@@ -72,3 +72,33 @@ fn from_an_empty_account_to_servers_and_back() {
     });
     jecloud(&["status"]).code(1).says("is not deployed");
 }
+
+/// From an account with nothing in it to two Debians with systemd that serve, with a Node.js that the hook has installed
+/// there: another version, a rollback, a server more and two fewer, and nothing in the end.
+///
+/// Fails where anything that a server needs is found only on the machine that deploys.
+#[test]
+fn from_an_empty_account_to_fresh_debians_with_systemd() {
+    let Some(cloud) = TestCloud::start_with_systemd() else { return };
+    let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
+    let project = project(&world, &cloud, 2);
+    let jecloud = |args: &[&str]| jecloud(&cloud, &project, &[], args);
+    jecloud(&["deploy"]).ok().says("on 2 servers").says("nodejs");
+    let hosts = cloud.running();
+    assert_eq!(hosts.len(), 2, "{hosts:?}");
+    hosts.iter().for_each(|host| says(host, "one"));
+    project.write("server.js", &server("two"));
+    jecloud(&["deploy"]).ok();
+    hosts.iter().for_each(|host| says(host, "two"));
+    jecloud(&["rollback"]).ok();
+    hosts.iter().for_each(|host| says(host, "one"));
+    jecloud(&["scale", "app=3"]).ok().says("3 servers now.");
+    let three = cloud.running();
+    assert_eq!(three.len(), 3, "{three:?}");
+    three.iter().for_each(|host| says(host, "one"));
+    jecloud(&["scale", "app=1"]).ok().says("1 server now.");
+    cloud.running().iter().for_each(|host| says(host, "one"));
+    jecloud(&["doctor"]).ok();
+    jecloud(&["destroy", "-y"]).ok();
+    assert_eq!(cloud.running(), BTreeSet::new());
+}
