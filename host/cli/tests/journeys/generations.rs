@@ -23,9 +23,9 @@ fn generation(project: &Project) -> u64 {
 
 /// The documents of the app on the server.
 fn documents(project: &Project) -> BTreeMap<String, Vec<u8>> {
-    let place = project.world().server().join("app/production");
-    let names = ["app.json", "processes.json", "routes.json"];
-    names.into_iter().map(|name| (name.to_owned(), std::fs::read(place.join(name)).expect("readable"))).collect()
+    let names = ["app/production/app.json", "app/production/processes.json", "sys/routes/app.production.json"];
+    let read = |name: &str| std::fs::read(project.world().server().join(name)).expect("readable");
+    names.into_iter().map(|name| (name.to_owned(), read(name))).collect()
 }
 
 /// What another laptop made its plan from is older than what this one has done meanwhile: whatever it tells the server is
