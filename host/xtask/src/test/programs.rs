@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::programs::{Program, install as install_programs};
 
 /// What hooks are compiled with is not among them: `cargo xtask hooks` sees to that itself.
-const NEEDED: [Program; 18] = [
+const NEEDED: [Program; 19] = [
     Program { name: "cc", package: "gcc" },
     Program { name: "git", package: "git" },
     Program { name: "curl", package: "curl" },
@@ -28,6 +28,7 @@ const NEEDED: [Program; 18] = [
     Program { name: "dnf", package: "dnf" },
     Program { name: "rpmbuild", package: "rpm" },
     Program { name: "createrepo_c", package: "createrepo-c" },
+    Program { name: "gpg", package: "gnupg" },
     // The services of the hooks.
     Program { name: "redis-server", package: "redis-server" },
     // What stands for EC2 and S3 is written in it.
