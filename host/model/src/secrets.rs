@@ -158,37 +158,18 @@ pub fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hook::Powers;
-    use crate::ids::{Digest, EnvironmentName, ReleaseNumber, VersionId};
-    use crate::release::ReleaseService;
-    use crate::time::Timestamp;
 
     fn value(text: &str) -> SecretValue {
         SecretValue::try_from(text.to_owned()).expect("a value")
     }
 
+    /// A release whose hook asks for these.
     fn release(asked: &[&str]) -> Release {
-        let powers = Powers { secrets: asked.iter().map(|&name| name.to_owned()).collect(), ..Powers::default() };
-        let (settings, pins) = (serde_json::Map::new(), BTreeMap::new());
-        let (on, gives, peers) = (None, vec![], false);
-        let service = ReleaseService { hook: Digest::of(b"hook"), settings, powers, pins, on, gives, peers };
-        Release {
-            format: Format::default(),
-            app: "shop".parse().expect("valid"),
-            environment: EnvironmentName::production(),
-            number: ReleaseNumber(1),
-            version: VersionId::from_sha256([7; 32]),
-            services: BTreeMap::from([("cache".parse().expect("valid"), service)]),
-            processes: BTreeMap::new(),
-            env: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            hosts: vec![],
-            hold: false,
-            created: Timestamp::from_millisecond(0),
-            created_by: "ada@here".to_owned(),
-            repeats: None,
-            refreshes: None,
+        let mut release = crate::release::tests::release(&[]);
+        for service in release.services.values_mut() {
+            service.powers.secrets = asked.iter().map(|&name| name.to_owned()).collect();
         }
+        release
     }
 
     #[test]
