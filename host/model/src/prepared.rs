@@ -55,4 +55,21 @@ impl Prepared {
             .filter(move |spec| spec.id.process == route.process)
             .filter_map(move |spec| Some((&spec.id, *spec.ports.get(&route.port)?)))
     }
+
+    /// The ports of a service's processes by name, where only one process has a port of that name: those of its first
+    /// instance.
+    pub fn ports(&self, service: &ServiceName) -> BTreeMap<String, u16> {
+        let first = |spec: &&ProcessSpec| spec.service == *service && spec.id.index == 1;
+        let mut named: BTreeMap<&str, Vec<u16>> = BTreeMap::new();
+        for spec in self.processes.iter().filter(first) {
+            for (name, port) in &spec.ports {
+                named.entry(name).or_default().push(*port);
+            }
+        }
+        let only = |(name, ports): (&str, Vec<u16>)| match ports.as_slice() {
+            [port] => Some((name.to_owned(), *port)),
+            _ => None,
+        };
+        named.into_iter().filter_map(only).collect()
+    }
 }

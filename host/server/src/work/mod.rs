@@ -5,6 +5,7 @@ mod extract;
 pub(crate) mod packages;
 mod prepare;
 mod start;
+pub(crate) mod steps;
 mod switch;
 
 use std::collections::BTreeMap;
