@@ -6,7 +6,7 @@ use std::path::Path;
 use jecloud_disk::{durable, tree};
 use jecloud_model::app::{AppDocument, Failure};
 use jecloud_model::glob::Glob;
-use jecloud_model::hook::{CommandResult, Context, Description, Next, Options, Package, Plan, Problem, Step};
+use jecloud_model::hook::{CommandResult, Context, Description, Member, Next, Options, Package, Plan, Problem, Step};
 use jecloud_model::ids::{Digest, ServiceName, VersionId};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::powers::{self, Allowed, PlanLimits, Refusal};
@@ -190,6 +190,17 @@ impl<'a> Asked<'a> {
         ports: &BTreeMap<String, u16>,
     ) -> Result<Next, ServerError> {
         self.step(self.hook.started(context, results), ports)
+    }
+
+    /// `reshape`, checked.
+    pub(crate) fn reshape(
+        &self,
+        context: &Context,
+        members: (&[Member], &[Member]),
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Next, ServerError> {
+        self.step(self.hook.reshape(context, members.0, members.1, results), ports)
     }
 
     /// The answer of a step function, checked.

@@ -194,7 +194,7 @@ impl<'a> Sight<'a, '_> {
         for (server, record) in environment.servers.iter().filter(|(server, _)| environment.wants(server)) {
             self.plan_server(server, record, wanted);
         }
-        // Not before the others do their work: they may be there to take its place.
+        // Not before the others do their work, and know that it goes: they may be there to take its place.
         if self.all_serve() {
             let surplus = environment.servers.iter().filter(|(server, _)| !environment.wants(server));
             surplus.for_each(|(server, record)| self.plan_removal(server, record));
@@ -239,7 +239,9 @@ impl<'a> Sight<'a, '_> {
         let environment = self.environment;
         let peers = self.peers();
         let serves = |server: &ServerName| match (self.seen(server), environment.wanted_release()) {
-            (SeenServer::Present(_), Some(wanted)) => peers.outcome(server, wanted) == Outcome::Serving,
+            (SeenServer::Present(_), Some(wanted)) => {
+                peers.outcome(server, wanted) == Outcome::Serving && !peers.has_changed(server, wanted)
+            }
             (SeenServer::Present(_), None) => true,
             _ => false,
         };
