@@ -216,6 +216,7 @@ fn show(session: &Session, seen: &Seen) {
 fn deployment_in_words(document: &AppDocument) -> Option<String> {
     if let Some(deployment) = &document.deployment {
         let state = match deployment.state {
+            DeploymentState::Prepared => "prepared, waiting for the release commands of another server".to_owned(),
             DeploymentState::Ready => "ready, waiting for the other servers".to_owned(),
             other => other.to_string(),
         };
