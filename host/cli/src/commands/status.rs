@@ -173,6 +173,7 @@ fn server_as_json(report: &Report) -> Option<serde_json::Value> {
             "group": server.group,
             "host": report.host,
             "current_release": answer.environment.as_ref().and_then(|status| status.document.current_release),
+            "deployment": answer.environment.as_ref().and_then(|status| status.document.deployment.as_ref()),
         }),
         Err(why) => serde_json::json!({"name": server, "group": server.group, "host": report.host, "unreachable": why}),
     })

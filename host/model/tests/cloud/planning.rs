@@ -233,6 +233,27 @@ fn who_follows_is_given_up_with_the_leader() {
     assert_eq!(plan(&story.state, &all, story.now), [CloudStep::Record(aborted)]);
 }
 
+/// A server waits with something that this state knows nothing of, because it was set back. Fails where it is waited for:
+/// it would never end.
+#[test]
+fn what_nobody_knows_of_is_not_waited_for_at_a_gate() {
+    let mut story = deployed(1);
+    story.outcome(ReleaseNumber(1), ReleaseOutcome::Serving);
+    story.change(Change::SkipReleases { environment: production(), known: ReleaseNumber(9) });
+    for (state, follows) in [(DeploymentState::Prepared, true), (DeploymentState::Ready, false)] {
+        let mut waiting = AppDocument::default();
+        waiting.current_release = Some(ReleaseNumber(1));
+        let gates = Gates { follows, hold: true };
+        waiting.request(&version(9), ReleaseNumber(9), gates, start()).unwrap();
+        let deploying = present(Some(waiting.clone()));
+        let until = if follows { Until::Prepared } else { Until::Ready };
+        let wait = CloudStep::AwaitServer { place: place("app-1"), release: ReleaseNumber(9), until };
+        assert_eq!(plan(&story.state, &seen([("app-1", deploying)]), story.now), [wait]);
+        waiting.deployment.as_mut().unwrap().state = state;
+        assert_eq!(plan(&story.state, &seen([("app-1", present(Some(waiting)))]), story.now), []);
+    }
+}
+
 #[test]
 fn a_failure_before_the_commit_ends_the_release_everywhere() {
     let mut story = deployed(2);
