@@ -21,6 +21,9 @@ pub struct Topology {
     /// The services whose release commands run here, and on no other server.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub once: BTreeSet<ServiceName>,
+    /// Whether nothing may start here before the server is told that the release commands of others have run.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub follows: bool,
     /// The address by which other servers reach it; none where nothing on it is meant for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
@@ -48,8 +51,8 @@ impl Topology {
         self.server.is_none() || self.once.contains(service)
     }
 
-    /// Whether the server would run the same if it were told `other` instead. Where the release commands ran makes no
-    /// difference afterwards.
+    /// Whether the server would run the same if it were told `other` instead. Where and when the release commands ran
+    /// makes no difference afterwards.
     pub fn is_the_same(&self, other: &Self) -> bool {
         self.address == other.address && self.members == other.members && self.values == other.values
     }
