@@ -25,7 +25,7 @@ fn powers() -> Powers {
 fn example() -> Lock {
     let mut lock = Lock::default();
     let hook =
-        LockedHook { name: name("clock"), version: "0.1.0".to_owned(), digest: Digest::of(b""), powers: powers() };
+        LockedHook { name: name("clock"), version: "0.1.0".to_owned(), digest: Digest::of(b""), powers: powers(), builtin: false };
     lock.set_hook(&name("watch"), Some(hook));
     lock.set_pins(
         &name("watch"),
@@ -93,6 +93,21 @@ fn what_is_recorded_is_given_back() {
     assert_eq!(lock.services().collect::<Vec<_>>(), [&name("bell")]);
     lock.retain(|service| *service != name("bell"));
     assert_eq!(lock, Lock::default());
+}
+
+/// Fails where an upgrade forgets what a person approved.
+#[test]
+fn what_is_found_out_again_is_taken_out() {
+    let mut lock = example();
+    let builtin = LockedHook { builtin: true, ..lock.hook(&name("watch")).unwrap().clone() };
+    lock.set_hook(&name("bell"), Some(builtin.clone()));
+    assert!(lock.render().contains("\nbuiltin = true\n"));
+    assert_eq!((lock.builtin(&name("bell")), lock.approved(&name("bell"))), (Some(&builtin), None));
+    let watch = lock.clone().without_pins_of(&name("watch"));
+    assert!(watch.pins(&name("watch")).is_empty() && watch.approved(&name("watch")).is_some());
+    assert_eq!(watch.pins(&name("bell")), lock.pins(&name("bell")));
+    let bell = lock.without_pins_of(&name("bell"));
+    assert_eq!(bell.services().collect::<Vec<_>>(), [&name("watch")]);
 }
 
 #[test]
@@ -191,7 +206,7 @@ fn some_powers() -> impl Strategy<Value = Powers> {
 
 fn some_lock() -> impl Strategy<Value = Lock> {
     let hook = ("[a-z][a-z-]{0,3}", "[^\0]{0,8}", any::<u8>(), some_powers()).prop_map(|(hook, version, n, powers)| {
-        LockedHook { name: name(&hook), version, digest: Digest::of(&[n]), powers }
+        LockedHook { name: name(&hook), version, digest: Digest::of(&[n]), powers, builtin: n % 2 == 0 }
     });
     let service = (option::of(hook), btree_map("[^\0]{0,6}", "[^\0]{0,6}", 0..4));
     btree_map("[a-z][a-z-]{0,3}", service, 0..4).prop_map(|services| {
