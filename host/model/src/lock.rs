@@ -160,16 +160,6 @@ impl Lock {
         self.hook(service).filter(|hook| hook.builtin)
     }
 
-    /// Without what is found out again where it is missing: the exact versions of a service's packages, and its hook if
-    /// that came with JeCloud.
-    pub fn without_pins_of(mut self, service: &ServiceName) -> Self {
-        self.change(service, |locked| {
-            locked.pins.clear();
-            locked.hook = locked.hook.take().filter(|hook| !hook.builtin);
-        });
-        self
-    }
-
     /// Records that a hook was approved with these powers, or came with JeCloud; none: that it is not any more. Lists of powers are
     /// sets here: they are sorted.
     pub fn set_hook(&mut self, service: &ServiceName, hook: Option<LockedHook>) {
