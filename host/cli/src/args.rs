@@ -67,6 +67,18 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show which newer versions there are of what jecloud.lock holds, and move to them: deploy never does by itself
+    #[command(after_help = "Exit codes with --check: 0 nothing is newer; 10 something is.")]
+    Upgrade {
+        /// Only these services [default: all]
+        services: Vec<jecloud_model::ids::ServiceName>,
+        /// Change nothing: the exit code says whether there is something newer
+        #[arg(long)]
+        check: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what runs, where, and how well
     Status {
         /// Print JSON

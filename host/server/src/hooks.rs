@@ -16,6 +16,7 @@ use jecloud_sandbox::{Called, Exports, Hook, SandboxError};
 
 use crate::error::{ServerError, chain};
 use crate::facts;
+use crate::pins;
 use crate::place::Place;
 use crate::server::Server;
 use crate::work::packages;
@@ -154,8 +155,9 @@ impl<'a> Asked<'a> {
     /// `required-packages`, checked.
     pub(crate) fn required_packages(&self, context: &Context) -> Result<Vec<Package>, ServerError> {
         let answer = self.hook.required_packages(context).map_err(|error| hook_failure(self.service, &error))?.answer;
-        let packages = answer.map_err(|problem| self.problem(problem))?;
+        let mut packages = answer.map_err(|problem| self.problem(problem))?;
         powers::check_packages(&packages, self.allowed()).map_err(|refusals| self.refused(&refusals))?;
+        pins::hold(&mut packages, &context.pins);
         Ok(packages)
     }
 
