@@ -413,6 +413,7 @@ impl World {
         let addresses: Vec<String> = databases.into_iter().map(address).collect();
         if name.group.as_str() == "db" {
             topology.address = Some(address(&self.servers[name]));
+            topology.shared = true;
             if redis.peers {
                 topology.members.insert("redis".parse().unwrap(), addresses);
             }
