@@ -177,7 +177,21 @@ impl OperationId {
     }
 }
 
+/// How the names of scratch environments begin: nobody may call one of their own so.
+const SCRATCH: &str = "jecloud-scratch-";
+
 impl EnvironmentName {
+    /// Where a backup is restored only to see whether that can be done. There is no such environment but on the server that
+    /// made the backup, and there for a few minutes.
+    pub fn scratch(backup: &BackupId) -> Self {
+        Self(format!("{SCRATCH}{}", &backup.as_str()[17..]))
+    }
+
+    /// Whether it is such a one.
+    pub fn is_scratch(&self) -> bool {
+        self.0.starts_with(SCRATCH)
+    }
+
     /// `production`: the environment that is meant when none is named.
     pub fn production() -> Self {
         Self("production".to_owned())
@@ -322,6 +336,16 @@ mod tests {
             &["", "1a", "-a", "A", "a_b", "a/b", "..", "a.b", "ä", "sys", &too_long],
         );
         check::<ProcessName>(&["web", "release_worker"], &["", "Web", "web.1", "web@1", "_web"]);
+    }
+
+    /// Fails where a scratch environment could be somebody's own: `-e` and jecloud.toml refuse what `is_scratch` says.
+    #[test]
+    fn scratch_environments_have_names_of_their_own() {
+        let backup: BackupId = "20261124T190812Z-3f2a9c01".parse().expect("valid");
+        let scratch = EnvironmentName::scratch(&backup);
+        assert_eq!(scratch.as_str(), "jecloud-scratch-3f2a9c01");
+        assert!(scratch.as_str().parse::<EnvironmentName>().is_ok_and(|name| name.is_scratch()));
+        assert!(!EnvironmentName::production().is_scratch());
     }
 
     #[test]
