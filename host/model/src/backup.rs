@@ -194,6 +194,19 @@ impl RestoreState {
     }
 }
 
+impl fmt::Display for RestoreState {
+    /// As in documents.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unsealing => "unsealing",
+            Self::Replacing => "replacing",
+            Self::Checking => "checking",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        })
+    }
+}
+
 /// `APP/ENV/restore.json` on a server: a backup that is to be brought back, or the last one that was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restore {
@@ -266,12 +279,10 @@ impl Restore {
     }
 }
 
-/// In what a restored service differs from what was copied: the service's version, and counts. None where it is the same.
+/// In which counts a restored service differs from what was copied. The versions are not compared: a newer service may well
+/// have been given the data of an older one.
 pub fn differences(copied: &Contents, found: &Contents) -> Vec<String> {
     let mut all = Vec::new();
-    if copied.version != found.version {
-        all.push(format!("it is the data of version {}, and was copied from {}", found.version, copied.version));
-    }
     let names: std::collections::BTreeSet<&String> = copied.counts.keys().chain(found.counts.keys()).collect();
     for name in names {
         let number = |contents: &Contents| contents.counts.get(name).map_or("none".to_owned(), u64::to_string);

@@ -170,6 +170,14 @@ impl Digest {
     }
 }
 
+impl BackupId {
+    /// The name of a backup that is asked for now. The caller owns clock and randomness: this crate has neither.
+    pub fn new(now: crate::time::Timestamp, chance: [u8; 4]) -> Self {
+        let time: String = now.to_string().chars().take(19).filter(|c| !matches!(c, '-' | ':')).collect();
+        Self(format!("{time}Z-{}", hex(&chance)))
+    }
+}
+
 impl OperationId {
     /// From 16 random bytes. The caller owns the randomness: this crate has none.
     pub fn from_random(bytes: [u8; 16]) -> Self {
