@@ -4,6 +4,7 @@ mod console;
 mod debian;
 pub(crate) mod moto;
 pub(crate) mod programs;
+mod redis;
 mod summary;
 
 use std::io::{Read, Write as _};
@@ -61,7 +62,8 @@ fn take(
         let moto = steps.take("what stands for EC2 and S3", || moto::install(root))?;
         let debian = steps.take("what servers with systemd begin as", || debian::install(root))?;
         let console = steps.take("what servers write to their consoles", || console::unpack(root))?;
-        let all = [programs, moto, debian, console];
+        let redis = steps.take("a newer Redis", || redis::install(root))?;
+        let all = [programs, moto, debian, console, redis];
         *left_out = all.into_iter().flatten().reduce(|one, other| format!("{one}\n{other}"));
     }
     lint::take(steps, root, scope)?;
