@@ -328,6 +328,8 @@ pub(crate) enum ServerAction {
     PutSecrets { app: AppName, environment: EnvironmentName },
     /// Record the release on standard input and begin with it
     Deploy { version: VersionId },
+    /// Let a release start that waits for the release commands of other servers
+    Proceed { app: AppName, environment: EnvironmentName, release: ReleaseNumber },
     /// Let a release that is held go on
     Commit { app: AppName, environment: EnvironmentName, release: ReleaseNumber },
     /// Give up a release that is not switched yet

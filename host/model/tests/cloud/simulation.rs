@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jecloud_model::app::{AppDocument, DeploymentState, Failure, Outcome, Requested};
+use jecloud_model::app::{AppDocument, Deployment, DeploymentState, Failure, Gates, Outcome, Requested};
 use jecloud_model::cloud::{
     Change, CloudState, CloudStep, EnvironmentState, Objects, Operation, Place, RecordedRelease, ReleaseOutcome,
     SeenCloud, SeenEnvironment, SeenServer, ServerName, ServerRecord, apply, plan,
@@ -50,6 +50,8 @@ pub(crate) struct World {
     pub(crate) roll_forwards: [RollForward; 2],
     /// Requests whose servers exist no more.
     pub(crate) removed: BTreeSet<u64>,
+    /// For which releases which servers have run all release commands.
+    migrated: BTreeSet<(ReleaseNumber, ServerName)>,
     launches: u64,
     operations: u64,
 }
@@ -65,6 +67,7 @@ impl World {
             fates: BTreeMap::new(),
             roll_forwards: Default::default(),
             removed: BTreeSet::new(),
+            migrated: BTreeSet::new(),
             launches: 0,
             operations: 100,
         }
@@ -221,13 +224,18 @@ impl World {
                 }
                 server.exists = true;
                 let document = server.document.get_or_insert_default();
-                match document.request(&release.version, *number, release.hold, now) {
+                let gates = Gates { follows: topology.follows, hold: release.hold };
+                match document.request(&release.version, *number, gates, now) {
                     Ok(Requested::Recorded { .. }) => drop(server.told.insert(*number, (**topology).clone())),
                     Ok(Requested::Known) => {}
                     Err(_) => return false,
                 }
             }
             CloudStep::AwaitServer { place, .. } => return self.work(&place.server.clone(), 10),
+            CloudStep::ProceedOnServer(place, number) => {
+                let Some(server) = self.server(place) else { return false };
+                return server.document.as_mut().is_some_and(|document| document.proceed(*number).is_ok());
+            }
             CloudStep::CommitServer(place, number) => {
                 let Some(server) = self.server(place) else { return false };
                 return server.document.as_mut().is_some_and(|document| document.commit(*number).is_ok());
@@ -279,15 +287,37 @@ impl World {
                 document.fail(going.release, Failure::because("it was meant to fail"), now)
             } else {
                 match going.state {
+                    DeploymentState::Prepared if going.follows => return true,
                     DeploymentState::Ready if going.hold => return true,
                     DeploymentState::Deployed => document.succeed(going.release, BTreeMap::new(), now),
                     state => document.finish_state(going.release, state),
                 }
             };
             done.unwrap();
+            self.check_start(name, &going);
             self.check_switch(name);
         }
         true
+    }
+
+    /// Nothing starts before the release commands of whoever runs them have run.
+    fn check_start(&mut self, name: &ServerName, before: &Deployment) {
+        let document = self.servers[name].document.as_ref().unwrap();
+        let going = document.deployment.as_ref().filter(|going| going.release == before.release);
+        let Some(going) = going.filter(|going| going.state != before.state) else { return };
+        let number = going.release;
+        if before.state == DeploymentState::Preparing {
+            self.migrated.insert((number, name.clone()));
+        }
+        let Some(environment) = self.state.environments.get(&production()) else { return };
+        let Some(recorded) = environment.release(number) else { return };
+        if !going.state.is_started() || before.state.is_started() || recorded.release.repeats.is_some() {
+            return;
+        }
+        if let Some(leader) = leader(&recorded.release, &name.group) {
+            let ran = self.migrated.contains(&(number, leader.clone()));
+            assert!(ran, "{number} starts on {name} before the release commands have run on {leader}");
+        }
     }
 
     /// Where several servers switch together, none has switched before all were ready.
@@ -336,11 +366,12 @@ impl World {
         let has_trouble = wanted_servers.iter().any(|name| environment.servers[*name].trouble.is_some());
         let alive: BTreeSet<&ServerName> = self.servers.keys().collect();
         assert_eq!(alive, environment.servers.keys().collect(), "servers that nobody knows of, or the other way round");
-        assert!(has_trouble || alive == wanted_servers, "servers that nobody wants: {alive:?}");
         let Some(wanted) = environment.wanted_release() else { return };
         let number = wanted.release.number;
         let newest = environment.newest().unwrap();
         let gave_up = newest.release.refreshes.is_some() && newest.outcome != ReleaseOutcome::Serving;
+        // One of several that know each other stays until they have been told that it goes.
+        assert!(has_trouble || gave_up || alive == wanted_servers, "servers that nobody wants: {alive:?}");
         for (name, record) in environment.servers.iter().filter(|(name, _)| environment.wants(name)) {
             let server = &self.servers[name];
             let ours = record.trouble.as_ref().is_some_and(|trouble| trouble.release == Some(number));
@@ -470,8 +501,11 @@ fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep]) {
         match step {
             CloudStep::HandRelease(place, number, topology) => {
                 let release = &environment.release(*number).unwrap();
-                check_order(environment, servers, place, release);
+                check_order(environment, servers, place, release, !topology.follows);
                 assert_eq!(topology.server.as_ref(), Some(&place.server));
+            }
+            CloudStep::ProceedOnServer(place, number) => {
+                check_order(environment, servers, place, environment.release(*number).unwrap(), true);
             }
             CloudStep::Record(Change::Destroyed { .. }) => {
                 assert!(environment.servers.is_empty(), "a server is forgotten")
@@ -494,12 +528,24 @@ fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep]) {
     }
 }
 
-/// Whoever begins with a release: what it needs has started, and what only one server runs has run.
+/// The server whose release commands come before anything starts on a group: the first of its group is always one that
+/// was never given up.
+fn leader(release: &Release, group: &ServerGroup) -> Option<ServerName> {
+    let on = match (release.is_split(), group.as_str()) {
+        (true, "jobs") if release.processes.is_empty() => return None,
+        (true, "jobs") | (false, _) => "app",
+        (true, group) => group,
+    };
+    Some(format!("{on}-1").parse().unwrap())
+}
+
+/// Whoever begins with a release: what it needs has started; and whoever may start: what only one server runs has run.
 fn check_order(
     environment: &EnvironmentState,
     servers: &BTreeMap<ServerName, SeenServer>,
     place: &Place,
     wanted: &RecordedRelease,
+    may_start: bool,
 ) {
     let release = &wanted.release;
     let group = place.server.group.as_str();
@@ -520,16 +566,10 @@ fn check_order(
         let database = first("db").expect("a database before those who need it");
         assert!(state(database) >= Some(DeploymentState::Ready), "{} begins before {database}", place.server);
     }
-    let leader = match (release.is_split(), group) {
-        (true, "jobs") if release.processes.is_empty() => None,
-        (true, "jobs") => first("app"),
-        (true, group) => first(group),
-        (false, _) => environment.wanted_servers().next(),
-    };
-    if let Some(leader) = leader.filter(|leader| **leader != place.server)
-        && wanted.is_pending()
-        && release.repeats.is_none()
-    {
-        assert!(state(leader) >= Some(DeploymentState::StartingServices), "{} begins before {leader}", place.server);
+    let leader = leader(release, &place.server.group).filter(|leader| *leader != place.server);
+    let is_led = leader.is_some() && wanted.is_pending() && release.repeats.is_none();
+    if let Some(leader) = leader.filter(|_| is_led && may_start) {
+        assert!(state(&leader) >= Some(DeploymentState::Prepared), "{} starts before {leader}", place.server);
     }
+    assert!(is_led || may_start, "{} waits for nobody", place.server);
 }
