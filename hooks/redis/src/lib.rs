@@ -22,6 +22,9 @@ pub struct RedisHook;
 /// The program, and the distribution's package that brings it.
 const SERVER: &str = "redis-server";
 
+/// Debian's package of what that one is made of.
+const TOOLS: &str = "redis-tools";
+
 /// The program that asks it how it is.
 const CLIENT: &str = "redis-cli";
 
@@ -47,9 +50,11 @@ impl ServiceHook for RedisHook {
             .gives("REDIS_URL")
             .fact("host")
             .fact("can-install")
+            .fact("package-manager")
             .fact("program:redis-server")
             .fact("candidate:redis-server")
             .package(SERVER)
+            .package(TOOLS)
             .program(SERVER)
             .program(CLIENT)
             .secret(PASSWORD)
@@ -60,7 +65,7 @@ impl ServiceHook for RedisHook {
         let release = Release::choose(context, &settings)?;
         // Before it is installed: a Redis that is started again meanwhile would be the new one.
         check_data(context, &release.version, &settings)?;
-        Ok(vec![release.package()])
+        Ok(release.packages())
     }
 
     fn prepare_deploy(context: &Context) -> Result<Plan, Problem> {

@@ -4,8 +4,8 @@ use std::fmt;
 
 use jecloud_sdk::{Context, Package, Problem};
 
-use crate::SERVER;
 use crate::settings::Settings;
+use crate::{SERVER, TOOLS};
 
 /// The oldest Redis that understands the configuration: `enable-protected-configs` came with 7.0.
 const OLDEST_MAJOR: u32 = 7;
@@ -59,7 +59,7 @@ pub struct Release {
     pub version: Version,
     /// Its version and build, as it says it itself once it is there.
     pub build: String,
-    package: Package,
+    packages: Vec<Package>,
 }
 
 impl Release {
@@ -86,11 +86,11 @@ impl Release {
         let build = program.as_ref().map_or_else(String::new, |program| program.version_text.to_owned());
         let present = program.and_then(|program| Version::of_program(program.version_text));
         if let Some(version) = present.filter(will_do) {
-            let package = match pin {
-                Some((SERVER, text, _)) => Package::distribution(SERVER, text).pinned(),
-                _ => Package::present(REDIS, version.to_string()).pinned(),
+            let packages = match pin {
+                Some((SERVER, text, _)) => of_distribution(context, text),
+                _ => vec![Package::present(REDIS, version.to_string()).pinned()],
             };
-            return Ok(Self { version, build, package });
+            return Ok(Self { version, build, packages });
         }
         let candidate = context.candidate(SERVER).filter(|_| context.can_install());
         if let Some(text) = candidate
@@ -98,7 +98,7 @@ impl Release {
             // What is pinned of a distribution is one package, not all that are made of one version.
             && pin.as_ref().is_none_or(|(name, pinned, _)| *name == REDIS || *pinned == text)
         {
-            return Ok(Self { version, build: text.to_owned(), package: Package::distribution(SERVER, text).pinned() });
+            return Ok(Self { version, build: text.to_owned(), packages: of_distribution(context, text) });
         }
         let what = match (&pin, &asked) {
             (Some((_, text, _)), _) => format!("Redis {text}, which jecloud.lock holds,"),
@@ -118,7 +118,14 @@ impl Release {
     }
 
     /// What must be there before it is started.
-    pub fn package(self) -> Package {
-        self.package
+    pub fn packages(self) -> Vec<Package> {
+        self.packages
     }
+}
+
+/// Debian's package, and the one with the programs in it. That has the same version, and apt takes the newest of it by
+/// itself, which the other one does not go with once it is no more the newest.
+fn of_distribution(context: &Context, version: &str) -> Vec<Package> {
+    let names = if context.fact("package-manager") == Some("apt") { &[SERVER, TOOLS][..] } else { &[SERVER] };
+    names.iter().map(|name| Package::distribution(*name, version).pinned()).collect()
 }

@@ -18,7 +18,8 @@ fn with_redis() -> ContextBuilder {
 
 /// A fresh Debian 12.
 fn debian_12() -> ContextBuilder {
-    context().fact("can-install", "true").fact("candidate:redis-server", "5:7.0.15-1~deb12u1")
+    let candidate = context().fact("candidate:redis-server", "5:7.0.15-1~deb12u1");
+    candidate.fact("can-install", "true").fact("package-manager", "apt")
 }
 
 fn packages(context: &Context) -> Result<Vec<Package>, Problem> {
@@ -39,7 +40,8 @@ fn what_is_there_is_used_and_pinned() {
     let [package] = &packages(&with_redis().build()).expect("packages")[..] else { panic!() };
     assert_eq!((package.name.as_str(), package.version.as_str(), package.pin), ("redis", "7.0.15", true));
     assert_eq!(package.source, Source::Present);
-    let [package] = &packages(&debian_12().build()).expect("packages")[..] else { panic!() };
+    let [package, tools] = &packages(&debian_12().build()).expect("packages")[..] else { panic!() };
+    assert_eq!((tools.name.as_str(), &tools.version, tools.pin), ("redis-tools", &package.version, true));
     assert_eq!((package.name.as_str(), package.version.as_str()), ("redis-server", "5:7.0.15-1~deb12u1"));
     assert_eq!(package.source, Source::Distribution);
     // Once it is installed it is there, and stays the distribution's.
