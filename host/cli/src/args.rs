@@ -78,7 +78,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show which newer versions there are of what jecloud.lock holds, and move to them: deploy never does by itself
+    /// Move to newer versions than jecloud.lock holds; deploy never does by itself
     #[command(after_help = "Exit codes with --check: 0 nothing is newer; 10 something is.")]
     Upgrade {
         /// Only these services [default: all]
