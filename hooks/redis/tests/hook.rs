@@ -82,9 +82,12 @@ fn it_listens_where_nobody_else_does_and_its_password_is_in_no_argument() {
         assert!(file.content.lines().any(|found| found == line), "{line} in {}", file.content);
     }
     // Where other servers need it, it listens for them too, and is started anew when it has another address.
-    let for_others = |host: &str| testing::prepare_deploy::<RedisHook>(&with_redis().fact("host", host).build());
-    let [here, there] = ["127.0.0.1", "10.0.0.7"].map(|host| for_others(host).expect("a plan").files[0].clone());
-    assert_eq!(here, *file);
+    let on = |host: &str, shared: &str| {
+        let context = with_redis().fact("host", host).fact("hosts", host).fact("shared", shared).build();
+        testing::prepare_deploy::<RedisHook>(&context).expect("a plan").files[0].clone()
+    };
+    let there = on("10.0.0.7", "true");
+    assert_eq!([on("127.0.0.1", "true"), on("10.0.0.7", "false")], [file.clone(), file.clone()]);
     assert!(there.content.lines().any(|line| line == "bind 127.0.0.1 -10.0.0.7"), "{}", there.content);
     assert_ne!(there.path, file.path);
     let [process] = &plan.processes[..] else { panic!() };
