@@ -3,6 +3,7 @@
 //! It listens on the server's own loopback interface, and where what runs on other servers needs it, on the address by
 //! which they reach it. It keeps what is written in an append-only file, and tells the app where it is in `REDIS_URL`.
 
+mod backup;
 pub mod configuration;
 pub mod settings;
 pub mod version;
@@ -52,6 +53,10 @@ impl ServiceHook for RedisHook {
             .package(SERVER)
             .program(SERVER)
             .program(CLIENT)
+            .program(backup::CHECK)
+            .program("rm")
+            .program("mkdir")
+            .program("cp")
             .secret(PASSWORD)
     }
 
@@ -80,6 +85,7 @@ impl ServiceHook for RedisHook {
             .not_beside();
         Ok(Plan::new()
             .file(path, content, 0o600)
+            .file(backup::MANIFEST_PATH, backup::MANIFEST, 0o600)
             .process(process)
             .value("REDIS_URL", format!("redis://:{{secret:{PASSWORD}}}@{{host}}:{{port:redis}}/0"))
             .remember(WROTE, release.version.to_string()))
@@ -109,4 +115,4 @@ fn check_data(wrote: &Version, now: &Version, settings: &Settings, service: &str
     Ok(())
 }
 
-jecloud_sdk::export!(RedisHook);
+jecloud_sdk::export!(RedisHook, backup);

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::format::Format;
+use crate::hook::Member;
 use crate::ids::{ReleaseNumber, ServiceName, VersionId};
 use crate::time::Timestamp;
 
@@ -44,6 +45,9 @@ pub struct AppDocument {
     /// What the hooks of the current release want to be told next time.
     #[serde(default)]
     pub remembered: BTreeMap<ServiceName, BTreeMap<String, String>>,
+    /// Of services that span servers and are shaped from this one: the members that the last `reshape` has come to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<ServiceName, Vec<Member>>,
     /// Keys that a newer JeCloud wrote.
     #[serde(flatten)]
     pub more: BTreeMap<String, serde_json::Value>,

@@ -87,6 +87,17 @@ fn is_process_name(text: &str) -> bool {
     is_name(&text.replace('_', "-"))
 }
 
+fn is_backup_id(text: &str) -> bool {
+    let shape = |(index, byte): (usize, u8)| match index {
+        8 => byte == b'T',
+        15 => byte == b'Z',
+        16 => byte == b'-',
+        0..=14 => byte.is_ascii_digit(),
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    text.len() == 25 && text.bytes().enumerate().all(shape)
+}
+
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -110,6 +121,11 @@ text_id!(
 text_id!(
     /// The name of a process type, as in a Procfile: `web`.
     ProcessName, "process name", "a lower-case letter, then up to 30 lower-case letters, digits, hyphens and underscores", is_process_name
+);
+text_id!(
+    /// One backup of a service: `20261124T190812Z-3f2a9c01`, when it was asked for and eight hex digits of chance. Their
+    /// order is that of time.
+    BackupId, "backup", "a time and eight hex digits, like 20261124T190812Z-3f2a9c01", is_backup_id
 );
 text_id!(
     /// The content of one deployed source tree: the SHA-256, as 64 lower-case hex digits, of its normalised tar stream.
@@ -154,6 +170,14 @@ impl Digest {
     }
 }
 
+impl BackupId {
+    /// The name of a backup that is asked for now. The caller owns clock and randomness: this crate has neither.
+    pub fn new(now: crate::time::Timestamp, chance: [u8; 4]) -> Self {
+        let time: String = now.to_string().chars().take(19).filter(|c| !matches!(c, '-' | ':')).collect();
+        Self(format!("{time}Z-{}", hex(&chance)))
+    }
+}
+
 impl OperationId {
     /// From 16 random bytes. The caller owns the randomness: this crate has none.
     pub fn from_random(bytes: [u8; 16]) -> Self {
@@ -161,7 +185,21 @@ impl OperationId {
     }
 }
 
+/// How the names of scratch environments begin: nobody may call one of their own so.
+const SCRATCH: &str = "jecloud-scratch-";
+
 impl EnvironmentName {
+    /// Where a backup is restored only to see whether that can be done. There is no such environment but on the server that
+    /// made the backup, and there for a few minutes.
+    pub fn scratch(backup: &BackupId) -> Self {
+        Self(format!("{SCRATCH}{}", &backup.as_str()[17..]))
+    }
+
+    /// Whether it is such a one.
+    pub fn is_scratch(&self) -> bool {
+        self.0.starts_with(SCRATCH)
+    }
+
     /// `production`: the environment that is meant when none is named.
     pub fn production() -> Self {
         Self("production".to_owned())
@@ -306,6 +344,16 @@ mod tests {
             &["", "1a", "-a", "A", "a_b", "a/b", "..", "a.b", "ä", "sys", &too_long],
         );
         check::<ProcessName>(&["web", "release_worker"], &["", "Web", "web.1", "web@1", "_web"]);
+    }
+
+    /// Fails where a scratch environment could be somebody's own: `-e` and jecloud.toml refuse what `is_scratch` says.
+    #[test]
+    fn scratch_environments_have_names_of_their_own() {
+        let backup: BackupId = "20261124T190812Z-3f2a9c01".parse().expect("valid");
+        let scratch = EnvironmentName::scratch(&backup);
+        assert_eq!(scratch.as_str(), "jecloud-scratch-3f2a9c01");
+        assert!(scratch.as_str().parse::<EnvironmentName>().is_ok_and(|name| name.is_scratch()));
+        assert!(!EnvironmentName::production().is_scratch());
     }
 
     #[test]

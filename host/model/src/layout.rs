@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::ids::{AppName, Digest, EnvironmentName, InstanceId, ReleaseNumber, ServiceName, VersionId};
+use crate::ids::{AppName, BackupId, Digest, EnvironmentName, InstanceId, ReleaseNumber, ServiceName, VersionId};
 
 /// The directory below which JeCloud keeps everything on a server: `/var/cloud`, or `JECLOUD_HOME/server`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +171,62 @@ impl EnvironmentRoot {
     /// `services/NAME`: data, config and kept build results of one service.
     pub fn service(&self, service: &ServiceName) -> PathBuf {
         self.path.join("services").join(service.as_str())
+    }
+
+    /// `backups`: see [`crate::backup::ServerBackup`].
+    pub fn backups(&self) -> PathBuf {
+        self.path.join("backups")
+    }
+
+    /// `backups/ID.json`.
+    pub fn backup_document(&self, id: &BackupId) -> PathBuf {
+        self.backups().join(format!("{id}.json"))
+    }
+
+    /// `backups/ID.sealed`: complete, or it does not exist.
+    pub fn backup_file(&self, id: &BackupId) -> PathBuf {
+        self.backups().join(format!("{id}.sealed"))
+    }
+
+    /// `backups/ID.steps.json`: how far the hook is with its copy.
+    pub fn backup_steps(&self, id: &BackupId) -> PathBuf {
+        self.backups().join(format!("{id}.steps.json"))
+    }
+
+    /// `backups/restore.sealed`: what is to be brought back.
+    pub fn restore_file(&self) -> PathBuf {
+        self.backups().join("restore.sealed")
+    }
+
+    /// `backups/restore.steps.json`: how far the hook is with bringing it back.
+    pub fn restore_steps(&self) -> PathBuf {
+        self.backups().join("restore.steps.json")
+    }
+
+    /// `services/NAME.before`: the data that a service had before a backup was brought back, until that is done. No
+    /// service has a dot in its name.
+    pub fn service_before(&self, service: &ServiceName) -> PathBuf {
+        self.path.join("services").join(format!("{service}.before"))
+    }
+
+    /// `services/NAME.restoring`: the copy that is to be brought back, until the service's processes have ended.
+    pub fn service_restoring(&self, service: &ServiceName) -> PathBuf {
+        self.path.join("services").join(format!("{service}.restoring"))
+    }
+
+    /// `scratch.json`, in the place of a scratch instance: what it is for.
+    pub fn scratch_document(&self) -> PathBuf {
+        self.path.join("scratch.json")
+    }
+
+    /// What backups are sealed with, 0600.
+    pub fn backup_key(&self) -> PathBuf {
+        self.path.join("backup-key")
+    }
+
+    /// `restore.json`: see [`crate::backup::Restore`].
+    pub fn restore_document(&self) -> PathBuf {
+        self.path.join("restore.json")
     }
 
     /// `logs`.

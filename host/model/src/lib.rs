@@ -4,6 +4,8 @@
 //! tested here by the thousand; whatever acts, acts elsewhere and decides nothing.
 
 pub mod app;
+pub mod backup;
+pub mod backup_policy;
 mod chain;
 pub mod cloud;
 pub mod config;

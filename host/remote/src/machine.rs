@@ -1,8 +1,9 @@
 //! A server on which `jecloud update-server …` runs, reached by SSH.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -271,7 +272,7 @@ fn doing(args: &[&str]) -> String {
 }
 
 /// A path on a server. JeCloud chooses them: they are UTF-8.
-pub(crate) fn text(path: &std::path::Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
@@ -350,6 +351,13 @@ impl Machine for RemoteMachine {
         };
         self.upload(&upload, progress)?;
         Ok(target)
+    }
+
+    fn get_file(&self, path: &Path, to: &mut dyn Write, progress: &mut dyn FnMut(u64)) -> Result<(), MachineError> {
+        let path = text(path);
+        self.once_more(|session| session.download(&path, self.before(), to, progress))
+            .map(drop)
+            .map_err(|error| self.failed(error))
     }
 }
 

@@ -6,16 +6,19 @@ use std::path::Path;
 use jecloud_disk::{durable, tree};
 use jecloud_model::app::{AppDocument, Failure};
 use jecloud_model::glob::Glob;
-use jecloud_model::hook::{CommandResult, Context, Description, Next, Options, Package, Plan, Problem};
+use jecloud_model::hook::{
+    CommandResult, Contents, Context, Description, Member, Next, Options, Package, Plan, Problem, Step,
+};
 use jecloud_model::ids::{Digest, ServiceName, VersionId};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::powers::{self, Allowed, PlanLimits, Refusal};
 use jecloud_model::release::{Release, ReleaseService};
 use jecloud_model::topology::Topology;
-use jecloud_sandbox::{Hook, SandboxError};
+use jecloud_sandbox::{Called, Exports, Hook, SandboxError};
 
 use crate::error::{ServerError, chain};
 use crate::facts;
+use crate::pins;
 use crate::place::Place;
 use crate::server::Server;
 use crate::work::packages;
@@ -55,6 +58,9 @@ impl Sources for UnpackedSources<'_> {
 
 /// Where components come from; none where there is no such one.
 pub(crate) type Component<'a> = &'a dyn Fn(&Digest) -> Result<Option<Vec<u8>>, ServerError>;
+
+/// What a step function of a hook came to.
+type Answered<T> = Result<Called<Result<Step<T>, Problem>>, SandboxError>;
 
 /// One service of a release with its hook, ready to be asked.
 pub(crate) struct Asked<'a> {
@@ -151,8 +157,9 @@ impl<'a> Asked<'a> {
     /// `required-packages`, checked.
     pub(crate) fn required_packages(&self, context: &Context) -> Result<Vec<Package>, ServerError> {
         let answer = self.hook.required_packages(context).map_err(|error| hook_failure(self.service, &error))?.answer;
-        let packages = answer.map_err(|problem| self.problem(problem))?;
+        let mut packages = answer.map_err(|problem| self.problem(problem))?;
         powers::check_packages(&packages, self.allowed()).map_err(|refusals| self.refused(&refusals))?;
+        pins::hold(&mut packages, &context.pins);
         Ok(packages)
     }
 
@@ -164,12 +171,87 @@ impl<'a> Asked<'a> {
         Ok(plan)
     }
 
-    /// `deployed`, checked.
-    pub(crate) fn deployed(&self, context: &Context, results: &[CommandResult]) -> Result<Next, ServerError> {
-        let answer = self.hook.deployed(context, results).map_err(|error| hook_failure(self.service, &error))?.answer;
-        let next = answer.map_err(|problem| self.problem(problem))?;
-        powers::check_next(&next, self.allowed()).map_err(|refusals| self.refused(&refusals))?;
-        Ok(next)
+    /// Which optional interfaces the hook has.
+    pub(crate) fn exports(&self) -> Exports {
+        self.hook.exports()
+    }
+
+    /// `deployed`, checked. `ports` are those of the service's processes.
+    pub(crate) fn deployed(
+        &self,
+        context: &Context,
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Next, ServerError> {
+        self.step(Some(self.hook.deployed(context, results)), ports)
+    }
+
+    /// `started`, checked.
+    pub(crate) fn started(
+        &self,
+        context: &Context,
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Next, ServerError> {
+        self.step(self.hook.started(context, results), ports)
+    }
+
+    /// `reshape`, checked.
+    pub(crate) fn reshape(
+        &self,
+        context: &Context,
+        members: (&[Member], &[Member]),
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Next, ServerError> {
+        self.step(self.hook.reshape(context, members.0, members.1, results), ports)
+    }
+
+    /// `backup`, checked.
+    pub(crate) fn backup(
+        &self,
+        context: &Context,
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Step<Contents>, ServerError> {
+        self.step(self.hook.backup(context, results), ports)
+    }
+
+    /// `restore`, checked.
+    pub(crate) fn restore(
+        &self,
+        context: &Context,
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Next, ServerError> {
+        self.step(self.hook.restore(context, results), ports)
+    }
+
+    /// `restored`, checked.
+    pub(crate) fn restored(
+        &self,
+        context: &Context,
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Step<Contents>, ServerError> {
+        self.step(self.hook.restored(context, results), ports)
+    }
+
+    /// The answer of a step function, checked.
+    fn step<T>(&self, answer: Option<Answered<T>>, ports: &BTreeMap<String, u16>) -> Result<Step<T>, ServerError> {
+        let Some(answer) = answer else {
+            return Err(ServerError::Request(format!("the hook of service {} cannot do that", self.service)));
+        };
+        let answer = answer.map_err(|error| hook_failure(self.service, &error))?.answer;
+        let step = answer.map_err(|problem| self.problem(problem))?;
+        let ports: Vec<String> = ports.keys().cloned().collect();
+        match &step {
+            Step::Done(_) => Ok(()),
+            Step::Again(commands) => powers::check_commands(commands, &ports, self.allowed()),
+            Step::WaitMs(wait) => powers::check_wait(*wait, self.allowed()),
+        }
+        .map_err(|refusals| self.refused(&refusals))?;
+        Ok(step)
     }
 
     fn problem(&self, problem: Problem) -> ServerError {

@@ -17,9 +17,11 @@ use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::time::Timestamp;
 use jecloud_model::topology::Order;
+use jecloud_seal::Key;
 use jecloud_server::api::RolledForward;
-use jecloud_server::{LogWish, Place, Server, ServerError, api, basis, destroy, process_manager, rollforward};
+use jecloud_server::{LogWish, Place, Server, ServerError, api, backup, basis, destroy, process_manager, rollforward};
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 use crate::args::{Cli, ServerAction};
 use crate::failure::{Code, Failure};
@@ -127,6 +129,29 @@ pub(crate) fn run(root: Option<PathBuf>, basis: Option<&Basis>, action: ServerAc
         ServerAction::Pins { app, environment, release } => {
             print_json_line(&api::pins(&Place::new(&root, &app, &environment), release)?);
         }
+        ServerAction::PutBackupKey { app, environment } => {
+            let key = backup_key()?;
+            let _accepted = accept(&app)?;
+            backup::put_key(&Place::new(&root, &app, &environment), &key)?;
+        }
+        ServerAction::Backup { app, environment, service, id, verify, scheduled } => {
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&app)?;
+            backup::request(&server, &Place::new(&root, &app, &environment), &service, &id, verify, scheduled)?;
+        }
+        ServerAction::Backups { app, environment } => {
+            print_json_line(&backup::list(&Place::new(&root, &app, &environment))?);
+        }
+        ServerAction::ForgetBackup { app, environment, id } => {
+            let _accepted = accept(&app)?;
+            backup::forget(&Place::new(&root, &app, &environment), &id)?;
+        }
+        ServerAction::Restore { app, environment, service, file } => {
+            let manifest = input()?;
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&app)?;
+            backup::restore(&server, &Place::new(&root, &app, &environment), &service, &file, &manifest)?;
+        }
         ServerAction::Shutdown => {
             process_manager(&root, &session::executable()?)
                 .shutdown(Instant::now() + SHUTDOWN_DEADLINE)
@@ -145,6 +170,16 @@ fn input<T: DeserializeOwned>() -> Result<T, Failure> {
         .map_err(|error| Failure::usage(format!("standard input cannot be read: {error}")))?;
     serde_json::from_slice(&text)
         .map_err(|error| Failure::usage(format!("standard input is not what was expected: {error}")))
+}
+
+/// The key on standard input. Errors do not say what stands there.
+fn backup_key() -> Result<Key, Failure> {
+    let mut text = Zeroizing::new(String::with_capacity(128));
+    std::io::stdin()
+        .take(128)
+        .read_to_string(&mut text)
+        .map_err(|_| Failure::usage("standard input cannot be read as text"))?;
+    text.parse().map_err(|_| Failure::usage("standard input holds no key: a key is 64 hex digits"))
 }
 
 /// Rolls one environment forward, or all, and with them the clouds of this machine.

@@ -116,7 +116,8 @@ impl<'a> Peers<'a> {
                 topology.members.insert(ServiceName::clone(name), members);
             }
         }
-        if release.gives_from(group) || !topology.members.is_empty() {
+        topology.shared = release.gives_from(group);
+        if topology.shared || !topology.members.is_empty() {
             topology.address = Some(self.says(server)?.address.clone()?);
         }
         Some(topology)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jecloud_model::app::{AppDocument, Deployment, DeploymentState, Failure, Gates, Outcome, Requested};
 use jecloud_model::cloud::{
     Change, CloudState, CloudStep, EnvironmentState, Objects, Operation, Place, RecordedRelease, ReleaseOutcome,
-    SeenCloud, SeenEnvironment, SeenServer, ServerName, ServerRecord, apply, plan,
+    SeenCloud, SeenEnvironment, SeenServer, ServerName, ServerRecord, UNTIL_VISIBLE, apply, plan,
 };
 use jecloud_model::ids::ServerGroup;
 use jecloud_model::ids::{Digest, OperationId, ReleaseNumber, VersionId};
@@ -24,6 +24,8 @@ pub(crate) struct Server {
     /// Which request it was made from: a second one from the same request does not come into being.
     pub(crate) launch: u64,
     pub(crate) reachable: bool,
+    /// Since when its provider does not show it.
+    pub(crate) hidden: Option<Timestamp>,
     pub(crate) exists: bool,
     pub(crate) document: Option<AppDocument>,
     pub(crate) versions: BTreeSet<VersionId>,
@@ -52,6 +54,8 @@ pub(crate) struct World {
     pub(crate) removed: BTreeSet<u64>,
     /// For which releases which servers have run all release commands.
     migrated: BTreeSet<(ReleaseNumber, ServerName)>,
+    /// Those of them of which the provider does not even say so.
+    pub(crate) vanished: BTreeSet<u64>,
     launches: u64,
     operations: u64,
 }
@@ -68,6 +72,7 @@ impl World {
             roll_forwards: Default::default(),
             removed: BTreeSet::new(),
             migrated: BTreeSet::new(),
+            vanished: BTreeSet::new(),
             launches: 0,
             operations: 100,
         }
@@ -114,14 +119,20 @@ impl World {
     }
 
     fn see_server(&self, name: &ServerName, launch: u64, state: &CloudState) -> SeenServer {
+        if self.vanished.contains(&launch) {
+            return SeenServer::Unseen;
+        }
         if self.removed.contains(&launch) {
             return SeenServer::Gone;
         }
         let Some(server) = self.servers.get(name).filter(|server| server.launch == launch) else {
             return SeenServer::Absent;
         };
+        if server.hidden.is_some() {
+            return SeenServer::Unseen;
+        }
         if !server.reachable {
-            return SeenServer::Unknown;
+            return if launch % 2 == 0 { SeenServer::Unknown } else { SeenServer::Silent };
         }
         let mut seen = SeenEnvironment {
             exists: server.exists,
@@ -149,9 +160,10 @@ impl World {
 
     /// One of the roll-forwards looks and plans.
     pub(crate) fn observe(&mut self, which: usize) {
+        self.vanish();
         let seen = self.see(&self.state);
         let steps = plan(&self.state, &seen, self.now);
-        check_plan(&self.state, &seen, &steps);
+        check_plan(&self.state, &seen, &steps, self.now);
         self.roll_forwards[which] = RollForward { state: Some(self.state.clone()), steps };
     }
 
@@ -171,7 +183,7 @@ impl World {
     }
 
     fn server(&mut self, place: &Place) -> Option<&mut Server> {
-        self.servers.get_mut(&place.server).filter(|server| server.reachable)
+        self.servers.get_mut(&place.server).filter(|server| server.reachable && server.hidden.is_none())
     }
 
     /// Performs a step that was planned from `state`; whether it succeeded.
@@ -272,6 +284,22 @@ impl World {
         }
     }
 
+    /// What was not shown for five minutes is not there: that is what providers promise.
+    pub(crate) fn vanish(&mut self) {
+        let now = self.now;
+        let is_over = |server: &Server| server.hidden.is_some_and(|since| now.since(since) >= UNTIL_VISIBLE);
+        let over: Vec<_> = self
+            .servers
+            .iter()
+            .filter(|(_, server)| is_over(server))
+            .map(|(name, server)| (name.clone(), server.launch))
+            .collect();
+        for (name, launch) in over {
+            self.terminate(&name, launch);
+            self.vanished.insert(launch);
+        }
+    }
+
     /// A server gets on with what it was told, so many states.
     pub(crate) fn work(&mut self, name: &ServerName, states: usize) -> bool {
         let now = self.now;
@@ -333,8 +361,9 @@ impl World {
 
     /// All faults stop, and one roll-forward goes on to the end.
     pub(crate) fn settle(&mut self) {
+        self.vanish();
         for server in self.servers.values_mut() {
-            server.reachable = true;
+            (server.reachable, server.hidden) = (true, None);
         }
         self.roll_forwards = Default::default();
         for _ in 0..500 {
@@ -347,7 +376,8 @@ impl World {
             for step in &steps {
                 self.perform(&state, step);
             }
-            self.now = self.now.plus(Duration::from_secs(1));
+            let only_waits = steps.iter().all(|step| matches!(step, CloudStep::WaitUntil(_)));
+            self.now = self.now.plus(Duration::from_secs(if only_waits { 60 } else { 1 }));
         }
         panic!("no fixpoint: {:#?}\n{:#?}", self.roll_forwards[0].steps, self.state);
     }
@@ -366,11 +396,12 @@ impl World {
         let has_trouble = wanted_servers.iter().any(|name| environment.servers[*name].trouble.is_some());
         let alive: BTreeSet<&ServerName> = self.servers.keys().collect();
         assert_eq!(alive, environment.servers.keys().collect(), "servers that nobody knows of, or the other way round");
-        assert!(has_trouble || alive == wanted_servers, "servers that nobody wants: {alive:?}");
         let Some(wanted) = environment.wanted_release() else { return };
         let number = wanted.release.number;
         let newest = environment.newest().unwrap();
         let gave_up = newest.release.refreshes.is_some() && newest.outcome != ReleaseOutcome::Serving;
+        // One of several that know each other stays until they have been told that it goes.
+        assert!(has_trouble || gave_up || alive == wanted_servers, "servers that nobody wants: {alive:?}");
         for (name, record) in environment.servers.iter().filter(|(name, _)| environment.wants(name)) {
             let server = &self.servers[name];
             let ours = record.trouble.as_ref().is_some_and(|trouble| trouble.release == Some(number));
@@ -412,6 +443,7 @@ impl World {
         let addresses: Vec<String> = databases.into_iter().map(address).collect();
         if name.group.as_str() == "db" {
             topology.address = Some(address(&self.servers[name]));
+            topology.shared = true;
             if redis.peers {
                 topology.members.insert("redis".parse().unwrap(), addresses);
             }
@@ -479,7 +511,7 @@ fn check_change(before: &CloudState, after: &CloudState, change: &Change) {
 }
 
 /// Whatever is planned: nothing is concluded from what was not seen.
-fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep]) {
+fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep], now: Timestamp) {
     let records = steps.iter().filter(|step| matches!(step, CloudStep::Record(_) | CloudStep::RecordServer(_)));
     let records = records.count();
     assert!(records == 0 || records == steps.len(), "a change of the state does not come alone: {steps:?}");
@@ -510,7 +542,13 @@ fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep]) {
                 assert!(environment.servers.is_empty(), "a server is forgotten")
             }
             CloudStep::Record(Change::ForgetServer { server, .. }) => {
-                assert!(matches!(servers[server], SeenServer::Gone), "{server} may be there, or half made");
+                let since = environment.servers[server].unseen_since;
+                let is_gone = match servers[server] {
+                    SeenServer::Gone => true,
+                    SeenServer::Unseen => since.is_some_and(|since| now.since(since) >= UNTIL_VISIBLE),
+                    _ => false,
+                };
+                assert!(is_gone, "{server} may be there, or half made");
             }
             CloudStep::RemoveServer(place) => {
                 match &servers[&place.server] {
