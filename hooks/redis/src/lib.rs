@@ -25,6 +25,9 @@ pub struct RedisHook;
 /// The program, and the distribution's package that brings it.
 const SERVER: &str = "redis-server";
 
+/// The fact about which version of that package is there.
+const INSTALLED: &str = "installed:redis-server";
+
 /// Debian's package of what that one is made of.
 const TOOLS: &str = "redis-tools";
 
@@ -61,6 +64,7 @@ impl ServiceHook for RedisHook {
             .fact("package-manager")
             .fact("program:redis-server")
             .fact("candidate:redis-server")
+            .fact(INSTALLED)
             .package(SERVER)
             .package(TOOLS)
             .program(SERVER)

@@ -66,6 +66,12 @@ fn a_version_that_cannot_be_had_is_refused() {
     assert!(repackaged.contains("Redis 5:7.0.15-1~deb12u0, which jecloud.lock holds"), "{repackaged}");
     let moved = packages(&debian_12().pin("redis", "7.0.15").build()).expect("it is the same Redis");
     assert_eq!(moved[0].version, "5:7.0.15-1~deb12u1");
+    // The distribution's is there, and somebody put another one before it.
+    let before = context().fact("program:redis-server", "/usr/local/bin/redis-server Redis server v=7.0.16 sha=0");
+    let before = before.fact("candidate:redis-server", "5:7.0.15-1").fact("can-install", "true").pin("redis", "7.0.15");
+    assert!(packages(&before.clone().build()).is_ok());
+    let hidden = problem_of(before.fact("installed:redis-server", "5:7.0.15-1"));
+    assert!(hidden.contains("has Redis 7.0.16") && hidden.contains("`jecloud upgrade redis`"), "{hidden}");
     // What is asked for by now counts more than a pin.
     assert!(packages(&debian_12().pin("redis-server", "5:6.0.16-1").setting("version", "7.0").build()).is_ok());
     assert!(packages(&with_redis().setting("version", 7).build()).is_ok());

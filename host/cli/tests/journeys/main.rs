@@ -12,6 +12,7 @@ mod interrupted;
 mod killed;
 mod limits;
 mod package_managers;
+mod redis_disk;
 mod redis_versions;
 mod rollback;
 mod secrets;
