@@ -1,8 +1,9 @@
 //! A server on which `jecloud update-server …` runs, reached by SSH.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -262,7 +263,7 @@ fn doing(args: &[&str]) -> String {
 }
 
 /// A path on a server. JeCloud chooses them: they are UTF-8.
-pub(crate) fn text(path: &std::path::Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
@@ -342,6 +343,13 @@ impl Machine for RemoteMachine {
         // It is there: that something old is there too is no reason to fail.
         let _ = self.run(&["sh", "-c", TIDY_SCRIPT, "sh", &text(&incoming)], b"", Duration::from_secs(60));
         Ok(target)
+    }
+
+    fn get_file(&self, path: &Path, to: &mut dyn Write, progress: &mut dyn FnMut(u64)) -> Result<(), MachineError> {
+        let path = text(path);
+        self.once_more(|session| session.download(&path, self.before(), to, progress))
+            .map(drop)
+            .map_err(|error| self.failed(error))
     }
 }
 

@@ -1,8 +1,9 @@
 //! The life of an app's servers: the real planner and the real state, rolled forward with EC2 in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -309,5 +310,9 @@ impl Machine for NeverAsked {
         _progress: &mut dyn FnMut(u64),
     ) -> Result<PathBuf, MachineError> {
         unreachable!("{key}")
+    }
+
+    fn get_file(&self, path: &Path, _to: &mut dyn Write, _progress: &mut dyn FnMut(u64)) -> Result<(), MachineError> {
+        unreachable!("{}", path.display())
     }
 }
