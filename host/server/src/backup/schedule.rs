@@ -67,6 +67,7 @@ pub(crate) fn record_due(place: &Place, document: &AppDocument) -> Result<bool, 
         due = true;
     }
     if asked != known {
+        durable::create_dirs(&place.root.backups(), 0o700)?;
         durable::write_json(&path, &asked, 0o600)?;
     }
     Ok(due)
