@@ -9,11 +9,14 @@ mod first_deploy;
 mod generations;
 mod hooks;
 mod interrupted;
+#[path = "../kept/mod.rs"]
+mod kept;
 mod killed;
 mod limits;
 mod package_managers;
 mod rollback;
 mod secrets;
+mod server_backups;
 mod services;
 mod state;
 mod users;
