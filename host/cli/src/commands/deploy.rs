@@ -250,6 +250,7 @@ pub(crate) fn unchanged(
 fn already(session: &Session, number: ReleaseNumber, begin: Instant, json: bool) -> Result<(), Failure> {
     let mut progress = Progress::new(true);
     until_end(session, number, Sources::default(), &mut progress)?;
+    collect_backups(session, &mut progress)?;
     let urls = super::status::urls(session)?;
     if json {
         print_json(&serde_json::json!({
@@ -303,6 +304,7 @@ pub(crate) fn finish(
     let ended = until_end(session, release.number, Sources::default(), progress);
     let pins = write_pins(session, project, release)?;
     ended?;
+    collect_backups(session, progress)?;
     let urls = super::status::urls(session)?;
     if json {
         print_json(&serde_json::json!({
@@ -319,6 +321,14 @@ pub(crate) fn finish(
     urls.iter().for_each(|url| print(url));
     if urls.is_empty() {
         print("It has no process that takes requests.");
+    }
+    Ok(())
+}
+
+/// What servers have made meanwhile by themselves is taken to the store by whoever comes by.
+fn collect_backups(session: &Session, progress: &mut Progress) -> Result<(), Failure> {
+    if let Some(state) = session.state()? {
+        crate::backups::collect_by_the_way(session, &state, progress);
     }
     Ok(())
 }

@@ -250,3 +250,41 @@ fn a_deployment_comes_first() {
     kept.project.jecloud(&["destroy", "--yes"]).ok();
     eventually(SOON, "all of it is gone", || (!kept.world.server().join(APP).exists()).then_some(()));
 }
+
+/// Fails where a copy is read as a whole, or compressed as a whole.
+#[test]
+fn a_large_backup_takes_little_memory() {
+    const LARGE: u64 = 160 << 20;
+    const MOST: u64 = 64 << 10;
+    let kept = Kept::deployed();
+    kept.connect("production").fill(40, usize::try_from(LARGE / 40).expect("small"));
+    let pid_file = kept.place("production").join("rollforward.pid");
+    let peak = |is_done: &mut dyn FnMut() -> bool| {
+        let mut peak = 0;
+        while !is_done() {
+            let pid = std::fs::read_to_string(&pid_file).unwrap_or_default();
+            let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap_or_default();
+            // What of the program itself is mapped is not its own alone.
+            let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
+            peak = peak.max(own.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0));
+        }
+        peak
+    };
+    let read = |path: String| std::fs::read(kept.place("production").join(path)).unwrap_or_default();
+    let ended = |path: &str| {
+        let text = String::from_utf8_lossy(&read(path.to_owned())).into_owned();
+        text.contains("\"state\": \"done\"") || text.contains("\"state\": \"failed\"")
+    };
+    kept.backup(FIRST, &[]).ok();
+    let making = peak(&mut || ended(&format!("backups/{FIRST}.json")));
+    let backup = kept.ended(FIRST);
+    assert_eq!(backup["state"], "done", "{backup:#}");
+    assert!(
+        backup["manifest"]["sealed_bytes"].as_u64().is_some_and(|bytes| bytes > LARGE),
+        "it is not compressed away"
+    );
+    kept.restore("production", &kept.fetched(&backup), &backup["manifest"]).ok();
+    let bringing = peak(&mut || ended("restore.json"));
+    assert_eq!(kept.restored("production")["state"], "done");
+    assert!((1..MOST).contains(&making) && (1..MOST).contains(&bringing), "{making} KiB and {bringing} KiB");
+}

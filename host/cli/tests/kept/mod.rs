@@ -195,11 +195,10 @@ impl Connection {
         Ok(String::from_utf8_lossy(&line).into_owned())
     }
 
-    /// Sets so many keys of so many bytes at once.
+    /// Sets so many keys of so many bytes, of which nothing is the same as anything else.
     pub(crate) fn fill(&mut self, keys: usize, bytes: usize) {
         let value = vec![b'x'; bytes];
         for key in 0..keys {
-            // Not the same in every block, or it would be compressed to nothing.
             let head = format!("*3\r\n$3\r\nSET\r\n$8\r\nfill{key:04}\r\n${bytes}\r\n");
             self.stream.write_all(head.as_bytes()).expect("written");
             let mut value = value.clone();

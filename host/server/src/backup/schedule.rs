@@ -1,74 +1,87 @@
-//! Backups that the server makes by itself: what the release says about them is looked at whenever there is nothing else to
-//! do, which is once a minute at least.
+//! Backups that the server makes by itself, as the release says.
 
 use std::collections::BTreeMap;
 
 use jecloud_disk::durable;
 use jecloud_model::app::AppDocument;
-use jecloud_model::backup::{BackupState, ServerBackup};
-use jecloud_model::backup_policy::LastScheduled;
-use jecloud_model::ids::ServiceName;
+use jecloud_model::backup::{BackupState, Manifest, ServerBackup};
+use jecloud_model::backup_policy::{LastScheduled, to_delete};
+use jecloud_model::ids::{BackupId, ServiceName};
 use jecloud_model::time::Timestamp;
 
-use super::service::Serving;
+use super::new_id;
+use super::told::forget_locked;
 use crate::clock::now;
 use crate::error::ServerError;
 use crate::place::Place;
 
-/// When the last one of each service was asked for: `backups/scheduled.json`. It outlives the backups themselves, which are
-/// forgotten when they are in the object store.
-type Asked = BTreeMap<ServiceName, Timestamp>;
+/// `backup-schedule.json`: when a scheduled backup of each service was asked for the last time. Backups themselves are
+/// forgotten when they are collected.
+type Known = BTreeMap<ServiceName, Timestamp>;
 
-/// Records the backups that are due; whether there are any.
-///
-/// # Errors
-///
-/// Where documents cannot be read or written.
-pub(crate) fn record_due(place: &Place, document: &AppDocument) -> Result<bool, ServerError> {
-    let (Some(number), None, false) = (document.current_release, &document.deployment, place.environment.is_scratch())
-    else {
-        return Ok(false);
-    };
-    let release = place.release(number)?;
-    if release.services.values().all(|wish| wish.backup.as_ref().is_none_or(|policy| policy.schedule.is_none())) {
+/// Records that the backups that are due are wanted, and forgets scheduled ones that nobody has collected and that would
+/// not be kept in the store either, so that they do not fill the disk. Whether something is wanted now that was not.
+pub(crate) fn perform(place: &Place, document: &AppDocument) -> Result<bool, ServerError> {
+    let (Some(number), None) = (document.current_release, &document.deployment) else { return Ok(false) };
+    // What a backup is tried out in is not backed up itself.
+    if place.environment.is_scratch() {
         return Ok(false);
     }
-    let serving = Serving::read(place, number)?;
-    let path = place.root.backups().join("scheduled.json");
-    let mut due = false;
+    let Ok(release) = place.release(number) else { return Ok(false) };
+    let policies = release.services.iter().filter_map(|(name, service)| {
+        let policy = service.backup.as_ref()?;
+        Some((name, policy, policy.schedule?))
+    });
+    let policies: Vec<_> = policies.collect();
+    // Without a key there is nothing to seal them with; people are told that they are overdue.
+    if policies.is_empty() || place.backup_key()?.is_none() {
+        return Ok(false);
+    }
+    let topology = place.topology(number)?;
     let _lock = place.lock()?;
     if place.restore()?.is_some_and(|restore| !restore.state.is_end()) {
         return Ok(false);
     }
-    let known: Asked = durable::read_json(&path)?.unwrap_or_default();
-    let mut asked = known.clone();
+    let path = place.root.backup_schedule();
+    let before: Known = durable::read_json(&path)?.unwrap_or_default();
+    let (mut known, mut is_wanted) = (before.clone(), false);
     let backups = place.backups()?;
-    for (service, wish) in &release.services {
-        let policy = wish.backup.as_ref();
-        let Some((policy, schedule)) = policy.and_then(|policy| Some((policy, policy.schedule?))) else { continue };
-        if !serving.runs(service) {
+    for (service, policy, schedule) in policies {
+        // Of several servers of a service one has what all have: the one that runs its release commands.
+        if !topology.runs_once(service) {
             continue;
         }
-        let newest = backups.values().filter(|backup| backup.scheduled && backup.service == *service).next_back();
-        // The document of a backup is written before this one is.
-        let last = newest.map(|backup| backup.requested).into_iter().chain(known.get(service).copied()).max();
-        if let Some(last) = last {
-            asked.insert(service.clone(), last);
+        let own: Vec<&ServerBackup> = backups.values().filter(|backup| backup.service == *service).collect();
+        let newest = own.iter().filter(|backup| backup.scheduled).max_by_key(|backup| backup.requested);
+        let requested = newest.map(|backup| backup.requested).max(known.get(service).copied());
+        let last = requested.map(|requested| LastScheduled {
+            requested,
+            failed: newest.is_some_and(|newest| newest.requested == requested && newest.state == BackupState::Failed),
+        });
+        known.extend(requested.map(|requested| (service.clone(), requested)));
+        forget_surplus(place, &own, policy.keep)?;
+        let is_busy = own.iter().any(|backup| !backup.state.is_end());
+        if !is_busy && schedule.next(last, release.created) <= now() {
+            let wanted = ServerBackup::wanted(new_id()?, service.clone(), policy.verify, true, now());
+            place.write_backup(&wanted)?;
+            known.insert(service.clone(), wanted.requested);
+            is_wanted = true;
         }
-        let failed = newest.is_some_and(|backup| backup.state == BackupState::Failed && Some(backup.requested) == last);
-        let last = last.map(|requested| LastScheduled { requested, failed });
-        let going = newest.is_some_and(|backup| !backup.state.is_end());
-        if going || schedule.next(last, release.created) > now() {
-            continue;
-        }
-        let wanted = ServerBackup::wanted(super::new_id()?, service.clone(), policy.verify, true, now());
-        asked.insert(service.clone(), wanted.requested);
-        place.write_backup(&wanted)?;
-        due = true;
     }
-    if asked != known {
-        durable::create_dirs(&place.root.backups(), 0o700)?;
-        durable::write_json(&path, &asked, 0o600)?;
+    if known != before {
+        durable::write_json(&path, &known, 0o600)?;
     }
-    Ok(due)
+    Ok(is_wanted)
+}
+
+/// The caller holds [`Place::lock`].
+fn forget_surplus(
+    place: &Place,
+    backups: &[&ServerBackup],
+    keep: jecloud_model::backup_policy::Keep,
+) -> Result<(), ServerError> {
+    let done = backups.iter().filter(|backup| backup.state == BackupState::Done);
+    let manifests: Vec<Manifest> = done.filter_map(|backup| backup.manifest.clone()).collect();
+    let surplus: Vec<BackupId> = to_delete(&manifests, keep, now());
+    surplus.iter().try_for_each(|id| forget_locked(place, id))
 }
