@@ -254,10 +254,10 @@ fn a_deployment_comes_first() {
 /// Fails where a copy is read as a whole, or compressed as a whole.
 #[test]
 fn a_large_backup_takes_little_memory() {
-    const LARGE: u64 = 160 << 20;
+    const LARGE: u64 = 96 << 20;
     const MOST: u64 = 64 << 10;
     let kept = Kept::deployed();
-    kept.connect("production").fill(40, usize::try_from(LARGE / 40).expect("small"));
+    kept.connect("production").fill(24, usize::try_from(LARGE / 24).expect("small"));
     let pid_file = kept.place("production").join("rollforward.pid");
     let peak = |is_done: &mut dyn FnMut() -> bool| {
         let mut peak = 0;
