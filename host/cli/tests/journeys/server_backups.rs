@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jecloud_testkit::eventually;
 
 use crate::SOON;
-use crate::kept::{APP, KEY, Kept, json, names};
+use crate::kept::{APP, Kept, json, names};
 use crate::users::holding;
 
 const FIRST: &str = "20261124T190812Z-00000001";
@@ -88,7 +88,12 @@ fn a_backup_under_writes_is_tried_out_and_comes_back() {
     let mut holders = holding(&kept.world.home(), &password);
     holders.retain(|path| !may_hold(path));
     assert_eq!(holders, Vec::<std::path::PathBuf>::new());
-    assert_eq!(holding(&kept.world.home(), KEY), [kept.place("production").join("backup-key")]);
+    let key = std::fs::read_to_string(kept.place("production").join("backup-key")).expect("the key");
+    let holders = holding(&kept.world.home(), &key);
+    let on_server: Vec<_> = holders.iter().filter(|path| path.starts_with(kept.world.server())).collect();
+    assert_eq!(on_server, [&kept.place("production").join("backup-key")]);
+    // And where the app's store has it.
+    assert_eq!(holders.len(), 2, "{holders:?}");
     let mut readable = holding(&kept.world.home(), CANARY);
     readable.retain(|path| !path.display().to_string().contains("appendonlydir"));
     assert_eq!(readable, Vec::<std::path::PathBuf>::new());
@@ -249,6 +254,45 @@ fn a_deployment_comes_first() {
     kept.backup(SECOND, &["--verify"]).ok();
     kept.project.jecloud(&["destroy", "--yes"]).ok();
     eventually(SOON, "all of it is gone", || (!kept.world.server().join(APP).exists()).then_some(()));
+}
+
+/// What a hook wants saved before it goes on is saved before, or it does not go on.
+///
+/// Fails where `prepare` does not look for `backup-first`, and where a deployment goes on without the backup.
+#[test]
+fn a_deployment_without_a_way_back_makes_a_backup_first() {
+    let kept = Kept::deployed();
+    assert_eq!(kept.asked("SET a x"), "+OK");
+    // As if an older Redis had written it: the machine has only one.
+    let document = kept.place("production").join("app.json");
+    let mut app = json(&document);
+    app["remembered"]["redis"]["version"] = "6.2.14".into();
+    std::fs::write(&document, app.to_string()).expect("written");
+    kept.project.write("jecloud.toml", "app = \"kept\"\n[services.redis]\nversion = \"7\"\n");
+    // Where the copy cannot be sealed, what serves serves on.
+    let deployed = kept.project.jecloud_with(&[("JECLOUD_FAULT", "pack.entry#1+=error:EIO")], &["deploy"]);
+    deployed.code(1).says("Input/output error");
+    assert_eq!(kept.asked("GET a"), "$1 x");
+    kept.project.jecloud(&["deploy"]).ok();
+    assert_eq!(kept.asked("GET a"), "$1 x");
+    // It is on the server, or was taken to the store by now.
+    let store = kept.world.home().join("clouds").join(APP).join("backups/production/redis");
+    let mut manifests: Vec<serde_json::Value> = names(&store)
+        .into_iter()
+        .filter(|name| name.ends_with(".json"))
+        .map(|name| json(&store.join(name)))
+        .chain(
+            kept.backups("production")["backups"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|found| found["manifest"].clone()),
+        )
+        .filter(|manifest| manifest.is_object())
+        .collect();
+    manifests.dedup();
+    let [manifest] = &manifests[..] else { panic!("{manifests:#?}") };
+    assert_eq!(manifest["contents"]["version"], "6.2.14", "{manifest:#}");
 }
 
 /// Fails where a copy is read as a whole, or compressed as a whole.

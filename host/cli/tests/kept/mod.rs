@@ -14,9 +14,6 @@ use serde_json::Value;
 /// How long a backup may take that is restored once, on a machine that does a lot besides.
 const END: Duration = Duration::from_secs(120);
 
-/// What backups are sealed with here.
-pub(crate) const KEY: &str = "00c0ffee00112233445566778899aabbccddeeff0123456789abcdef0badcafe";
-
 /// The name of the app.
 pub(crate) const APP: &str = "kept";
 
@@ -27,7 +24,7 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// In production, with the key.
+    /// In production. Deploying brings the key of backups.
     pub(crate) fn deployed() -> Self {
         let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
         let project = world.project_called(APP, &[("jecloud.toml", "app = \"kept\"\n[services.redis]\n")]);
@@ -36,14 +33,9 @@ impl Kept {
         kept
     }
 
-    /// Deploys an environment, and puts the key there.
+    /// Deploys an environment.
     pub(crate) fn deploy(&self, environment: &str) {
         self.project.jecloud(&["deploy", "-e", environment]).ok();
-        self.put_key(environment);
-    }
-
-    pub(crate) fn put_key(&self, environment: &str) {
-        self.project.jecloud_reading(KEY, &["update-server", "put-backup-key", APP, environment]).ok();
     }
 
     /// The directory of an environment on the server.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jecloud_disk::{durable, tree};
+use jecloud_model::app::Gates;
 use jecloud_model::backup::{BackupState, ServerBackup};
 use jecloud_model::format::Format;
 use jecloud_model::ids::{BackupId, Digest, EnvironmentName, ProcessName, ReleaseNumber, VersionId};
@@ -84,7 +85,7 @@ pub(super) fn make(
     if place.document()?.newest_release < RELEASE {
         place.write_topology(RELEASE, &Topology::default())?;
         place.write_release(&release)?;
-        place.change(|document| document.request(&release.version, RELEASE, false, now()))??;
+        place.change(|document| document.request(&release.version, RELEASE, Gates::default(), now()))??;
     }
     Ok(place)
 }
