@@ -100,6 +100,11 @@ impl ServiceHook for RedisHook {
             .file(&path, content, 0o600)
             .file(backup::MANIFEST_PATH, backup::MANIFEST, 0o600)
             .remember(WROTE, release.version.to_string());
+        let plan = match wrote(context).is_some_and(|wrote| wrote.major < release.version.major) {
+            // There is no other way back.
+            true => plan.backup_first(),
+            false => plan,
+        };
         if let Some(replicas) = replicas {
             return Ok(replicas.plan(plan, &path));
         }
@@ -125,12 +130,17 @@ impl SetupHook for RedisHook {
     }
 }
 
+/// Which Redis wrote the data; none where there is none yet.
+fn wrote(context: &Context) -> Option<Version> {
+    context.remembered(WROTE).and_then(Version::parse)
+}
+
 /// Whether a Redis may be given the data of the one before.
 ///
 /// A newer one reads what an older one wrote, and writes what the older one may not read: there is no way back but a
 /// backup. Releases that differ in the last number alone write the same.
 fn check_data(context: &Context, now: &Version, settings: &Settings) -> Result<(), Problem> {
-    let Some(wrote) = context.remembered(WROTE).and_then(Version::parse) else { return Ok(()) };
+    let Some(wrote) = wrote(context) else { return Ok(()) };
     let service = context.service();
     let asked = settings.version();
     if now < &wrote && (now.major, now.minor) != (wrote.major, wrote.minor) {

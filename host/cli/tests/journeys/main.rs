@@ -9,6 +9,8 @@ mod first_deploy;
 mod generations;
 mod hooks;
 mod interrupted;
+#[path = "../kept/mod.rs"]
+mod kept;
 mod killed;
 mod limits;
 mod package_managers;
@@ -16,6 +18,7 @@ mod redis_disk;
 mod redis_versions;
 mod rollback;
 mod secrets;
+mod server_backups;
 mod services;
 mod state;
 mod users;
