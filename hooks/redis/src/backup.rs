@@ -117,7 +117,11 @@ fn check() -> Command {
 }
 
 fn contents(context: &Context, keys: u64) -> Result<Contents, Problem> {
-    let version = Release::choose(context, &Settings::of(context)?)?.version;
+    // Another one may be installed by now than the one that runs.
+    let version = match crate::wrote(context) {
+        Some(wrote) => wrote,
+        None => Release::choose(context, &Settings::of(context)?)?.version,
+    };
     Ok(Contents { version: version.to_string(), counts: [(KEYS.to_owned(), keys)].into() })
 }
 

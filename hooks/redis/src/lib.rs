@@ -23,6 +23,9 @@ pub struct RedisHook;
 /// The program, and the distribution's package that brings it.
 const SERVER: &str = "redis-server";
 
+/// Debian's package of what that one is made of.
+const TOOLS: &str = "redis-tools";
+
 /// The program that asks it how it is.
 const CLIENT: &str = "redis-cli";
 
@@ -48,9 +51,11 @@ impl ServiceHook for RedisHook {
             .gives("REDIS_URL")
             .fact("host")
             .fact("can-install")
+            .fact("package-manager")
             .fact("program:redis-server")
             .fact("candidate:redis-server")
             .package(SERVER)
+            .package(TOOLS)
             .program(SERVER)
             .program(CLIENT)
             .program(backup::CHECK)
@@ -62,17 +67,18 @@ impl ServiceHook for RedisHook {
 
     fn required_packages(context: &Context) -> Result<Vec<Package>, Problem> {
         let settings = Settings::of(context)?;
-        Ok(vec![Release::choose(context, &settings)?.package()])
+        let release = Release::choose(context, &settings)?;
+        // Before it is installed: a Redis that is started again meanwhile would be the new one.
+        check_data(context, &release.version, &settings)?;
+        Ok(release.packages())
     }
 
     fn prepare_deploy(context: &Context) -> Result<Plan, Problem> {
         let settings = Settings::of(context)?;
         let release = Release::choose(context, &settings)?;
-        if let Some(wrote) = context.remembered(WROTE).and_then(Version::parse) {
-            check_data(&wrote, &release.version, &settings, context.service())?;
-        }
+        check_data(context, &release.version, &settings)?;
         let host = context.fact("host").filter(|host| *host != LOOPBACK);
-        let configuration = Configuration { settings: &settings, host };
+        let configuration = Configuration { settings: &settings, host, build: &release.build };
         let (path, content) = (configuration.path(), configuration.text());
         let process = Process::new("redis")
             .argv([SERVER, &path])
@@ -83,7 +89,12 @@ impl ServiceHook for RedisHook {
             .start_timeout(START)
             .stop_timeout(STOP)
             .not_beside();
-        Ok(Plan::new()
+        let mut plan = Plan::new();
+        if wrote(context).is_some_and(|wrote| wrote.major < release.version.major) {
+            // There is no other way back.
+            plan = plan.backup_first();
+        }
+        Ok(plan
             .file(path, content, 0o600)
             .file(backup::MANIFEST_PATH, backup::MANIFEST, 0o600)
             .process(process)
@@ -92,11 +103,20 @@ impl ServiceHook for RedisHook {
     }
 }
 
-/// Whether a Redis may be given the data of another one.
+/// Which Redis wrote the data; none where there is none yet.
+fn wrote(context: &Context) -> Option<Version> {
+    context.remembered(WROTE).and_then(Version::parse)
+}
+
+/// Whether a Redis may be given the data of the one before.
 ///
-/// A newer one reads what an older one wrote, and writes what the older one may not read: there is no way back but a backup.
-fn check_data(wrote: &Version, now: &Version, settings: &Settings, service: &str) -> Result<(), Problem> {
-    if now < wrote && (now.major, now.minor) != (wrote.major, wrote.minor) {
+/// A newer one reads what an older one wrote, and writes what the older one may not read: there is no way back but a
+/// backup. Releases that differ in the last number alone write the same.
+fn check_data(context: &Context, now: &Version, settings: &Settings) -> Result<(), Problem> {
+    let Some(wrote) = wrote(context) else { return Ok(()) };
+    let service = context.service();
+    let asked = settings.version();
+    if now < &wrote && (now.major, now.minor) != (wrote.major, wrote.minor) {
         return Err(Problem::new(format!(
             "the data was written by Redis {wrote}, and Redis {now} may not be able to read it"
         ))
@@ -105,8 +125,14 @@ fn check_data(wrote: &Version, now: &Version, settings: &Settings, service: &str
             wrote.major, wrote.minor
         )));
     }
-    let asked = settings.version().is_some_and(|asked| asked.split('.').next() == Some(&now.major.to_string()));
-    if now.major > wrote.major && !asked {
+    if now < &wrote && asked.as_deref() != Some(now.to_string().as_str()) {
+        return Err(Problem::new(format!("the data was written by Redis {wrote}, and Redis {now} is older")).hint(format!(
+            "keep Redis {wrote}; or, to go back to exactly that one, write `version = \"{now}\"` below [services.{service}] \
+             in jecloud.toml"
+        )));
+    }
+    let is_asked = asked.is_some_and(|asked| asked.split('.').next() == Some(&now.major.to_string()));
+    if now.major > wrote.major && !is_asked {
         return Err(Problem::new(format!(
             "the data was written by Redis {wrote}; this would make it that of Redis {now}, with no way back"
         ))

@@ -27,6 +27,13 @@ pub(crate) struct Composed {
     pub(crate) missing_secrets: BTreeSet<String>,
 }
 
+impl Composed {
+    /// What a person has to be told of its hooks.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &str> {
+        self.hooks.iter().filter_map(|hook| hook.note.as_deref())
+    }
+}
+
 /// What goes into a release besides the project.
 pub(crate) struct Circumstances<'a> {
     /// Which number it would have.

@@ -81,6 +81,10 @@ pub enum Found {
     Absent,
     /// It is certain that it existed and does not exist any more.
     Gone,
+    /// Its provider shows it, and it cannot be talked to.
+    Silent(MachineError),
+    /// Its provider shows nothing, although it was set up: it may be there all the same.
+    Unseen(MachineError),
     /// There is no telling.
     Unknown(MachineError),
 }

@@ -190,6 +190,17 @@ impl<'a> Server<'a> {
         self.tell(&["deploy", order.release.version.as_str()], Some(&text), ANSWER_TIMEOUT)
     }
 
+    /// The release commands of other servers have run.
+    pub fn proceed(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+        release: ReleaseNumber,
+    ) -> Result<(), MachineError> {
+        let release = release.0.to_string();
+        self.tell(&["proceed", app.as_str(), environment.as_str(), &release], None, ANSWER_TIMEOUT)
+    }
+
     /// All servers are ready.
     pub fn commit(
         &self,

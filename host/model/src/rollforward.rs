@@ -110,10 +110,13 @@ pub fn plan(
     if let Some(restore) = restore.filter(|restore| restore.holds_the_service()) {
         steps.push(Step::Restore(restore.state));
     } else if let Some(deployment) = &document.deployment {
-        if deployment.state != DeploymentState::Ready {
+        let waits = match deployment.state {
+            DeploymentState::Prepared => deployment.follows,
+            DeploymentState::Ready => deployment.hold,
+            _ => false,
+        };
+        if !waits {
             steps.push(Step::Work(deployment.release, deployment.state));
-        } else if !deployment.hold {
-            steps.push(Step::Work(deployment.release, DeploymentState::Ready));
         }
     } else {
         steps.extend(of_backups(seen));

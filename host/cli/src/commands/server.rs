@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use jecloud_cloud::{Found, Options, roll_forward};
+use jecloud_cloud::{Options, roll_forward};
 use jecloud_disk::log::{KEEP, MAX_BYTES, RotatingLog};
 use jecloud_model::cloud::Basis;
 use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 
 use crate::args::{Cli, ServerAction};
 use crate::failure::{Code, Failure};
+use crate::fleet;
 use crate::home::Home;
 use crate::output::print_json_line;
 use crate::session::{self, Session};
@@ -70,6 +71,11 @@ pub(crate) fn run(root: Option<PathBuf>, basis: Option<&Basis>, action: ServerAc
             let server = session::local_server(root.clone())?;
             let _accepted = accept(&order.release.app)?;
             api::deploy(&server, &order)?;
+        }
+        ServerAction::Proceed { app, environment, release } => {
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&app)?;
+            api::proceed(&server, &Place::new(&server.root, &app, &environment), release)?;
         }
         ServerAction::Commit { app, environment, release } => {
             let server = session::local_server(root.clone())?;
@@ -254,15 +260,22 @@ pub(crate) fn pins(
     let environment = session.environment_state()?;
     // A server for which nothing had changed goes on with the release whose content this one has.
     let content = environment.release(release).map_or(release, |recorded| recorded.release.content());
-    for (name, record) in &environment.servers {
-        let place = jecloud_model::cloud::Place { environment: session.environment.clone(), server: name.clone() };
-        let Found::Present(machine) = session.cloud().machines.find(&place, record) else { continue };
-        for number in std::collections::BTreeSet::from([content, release]) {
+    let numbers = std::collections::BTreeSet::from([content, release]);
+    let members = fleet::members(session, &session.environment, &environment);
+    let machines: Vec<_> = members.into_iter().filter_map(|member| member.machine.ok()).collect();
+    let asked = fleet::at_once(machines, |machine| {
+        let of = |number: &ReleaseNumber| {
             let number = number.0.to_string();
             let args = ["pins", session.app.as_str(), session.environment.as_str(), &number];
-            let output = machine.call(&args, None, Duration::from_secs(60)).map_err(|error| {
-                Failure::from_error(Code::NotReachable, "the server cannot be asked for its versions", &error)
-            })?;
+            machine.call(&args, None, Duration::from_secs(60))
+        };
+        numbers.iter().map(of).collect::<Result<Vec<_>, _>>()
+    });
+    for answers in asked {
+        let answers = answers.map_err(|error| {
+            Failure::from_error(Code::NotReachable, "the server cannot be asked for its versions", &error)
+        })?;
+        for output in answers {
             let pins: BTreeMap<ServiceName, BTreeMap<String, String>> =
                 serde_json::from_slice(&output.stdout).unwrap_or_default();
             for (service, pinned) in pins {

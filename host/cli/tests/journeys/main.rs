@@ -15,6 +15,7 @@ mod kept;
 mod killed;
 mod limits;
 mod package_managers;
+mod redis_versions;
 mod rollback;
 mod secrets;
 mod server_backups;

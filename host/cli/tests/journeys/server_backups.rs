@@ -1,12 +1,14 @@
 //! Backups on the server, told as the other end tells it, with a real Redis.
 
+#![expect(clippy::disallowed_methods, reason = "looks at files as they lie on the disk")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jecloud_testkit::eventually;
 
 use crate::SOON;
-use crate::kept::{APP, KEY, Kept, json, names};
+use crate::kept::{APP, Kept, json, names};
 use crate::users::holding;
 
 const FIRST: &str = "20261124T190812Z-00000001";
@@ -86,7 +88,12 @@ fn a_backup_under_writes_is_tried_out_and_comes_back() {
     let mut holders = holding(&kept.world.home(), &password);
     holders.retain(|path| !may_hold(path));
     assert_eq!(holders, Vec::<std::path::PathBuf>::new());
-    assert_eq!(holding(&kept.world.home(), KEY), [kept.place("production").join("backup-key")]);
+    let key = std::fs::read_to_string(kept.place("production").join("backup-key")).expect("the key");
+    let holders = holding(&kept.world.home(), &key);
+    let on_server: Vec<_> = holders.iter().filter(|path| path.starts_with(kept.world.server())).collect();
+    assert_eq!(on_server, [&kept.place("production").join("backup-key")]);
+    // And where the app's store has it.
+    assert_eq!(holders.len(), 2, "{holders:?}");
     let mut readable = holding(&kept.world.home(), CANARY);
     readable.retain(|path| !path.display().to_string().contains("appendonlydir"));
     assert_eq!(readable, Vec::<std::path::PathBuf>::new());
@@ -247,4 +254,81 @@ fn a_deployment_comes_first() {
     kept.backup(SECOND, &["--verify"]).ok();
     kept.project.jecloud(&["destroy", "--yes"]).ok();
     eventually(SOON, "all of it is gone", || (!kept.world.server().join(APP).exists()).then_some(()));
+}
+
+/// What a hook wants saved before it goes on is saved before, or it does not go on.
+///
+/// Fails where `prepare` does not look for `backup-first`, and where a deployment goes on without the backup.
+#[test]
+fn a_deployment_without_a_way_back_makes_a_backup_first() {
+    let kept = Kept::deployed();
+    assert_eq!(kept.asked("SET a x"), "+OK");
+    // As if an older Redis had written it: the machine has only one.
+    let document = kept.place("production").join("app.json");
+    let mut app = json(&document);
+    app["remembered"]["redis"]["version"] = "6.2.14".into();
+    std::fs::write(&document, app.to_string()).expect("written");
+    kept.project.write("jecloud.toml", "app = \"kept\"\n[services.redis]\nversion = \"7\"\n");
+    // Where the copy cannot be sealed, what serves serves on.
+    let deployed = kept.project.jecloud_with(&[("JECLOUD_FAULT", "pack.entry#1+=error:EIO")], &["deploy"]);
+    deployed.code(1).says("Input/output error");
+    assert_eq!(kept.asked("GET a"), "$1 x");
+    kept.project.jecloud(&["deploy"]).ok();
+    assert_eq!(kept.asked("GET a"), "$1 x");
+    // It is on the server, or was taken to the store by now.
+    let store = kept.world.home().join("clouds").join(APP).join("backups/production/redis");
+    let mut manifests: Vec<serde_json::Value> = names(&store)
+        .into_iter()
+        .filter(|name| name.ends_with(".json"))
+        .map(|name| json(&store.join(name)))
+        .chain(
+            kept.backups("production")["backups"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|found| found["manifest"].clone()),
+        )
+        .filter(|manifest| manifest.is_object())
+        .collect();
+    manifests.dedup();
+    let [manifest] = &manifests[..] else { panic!("{manifests:#?}") };
+    assert_eq!(manifest["contents"]["version"], "6.2.14", "{manifest:#}");
+}
+
+/// Fails where a copy is read as a whole, or compressed as a whole.
+#[test]
+fn a_large_backup_takes_little_memory() {
+    const LARGE: u64 = 96 << 20;
+    const MOST: u64 = 64 << 10;
+    let kept = Kept::deployed();
+    kept.connect("production").fill(24, usize::try_from(LARGE / 24).expect("small"));
+    let pid_file = kept.place("production").join("rollforward.pid");
+    let peak = |is_done: &mut dyn FnMut() -> bool| {
+        let mut peak = 0;
+        while !is_done() {
+            let pid = std::fs::read_to_string(&pid_file).unwrap_or_default();
+            let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap_or_default();
+            // What of the program itself is mapped is not its own alone.
+            let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
+            peak = peak.max(own.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0));
+        }
+        peak
+    };
+    let read = |path: String| std::fs::read(kept.place("production").join(path)).unwrap_or_default();
+    let ended = |path: &str| {
+        let text = String::from_utf8_lossy(&read(path.to_owned())).into_owned();
+        text.contains("\"state\": \"done\"") || text.contains("\"state\": \"failed\"")
+    };
+    kept.backup(FIRST, &[]).ok();
+    let making = peak(&mut || ended(&format!("backups/{FIRST}.json")));
+    let backup = kept.ended(FIRST);
+    assert_eq!(backup["state"], "done", "{backup:#}");
+    assert!(
+        backup["manifest"]["sealed_bytes"].as_u64().is_some_and(|bytes| bytes > LARGE),
+        "it is not compressed away"
+    );
+    kept.restore("production", &kept.fetched(&backup), &backup["manifest"]).ok();
+    let bringing = peak(&mut || ended("restore.json"));
+    assert_eq!(kept.restored("production")["state"], "done");
+    assert!((1..MOST).contains(&making) && (1..MOST).contains(&bringing), "{making} KiB and {bringing} KiB");
 }

@@ -1,5 +1,7 @@
 //! An app that is a Redis alone, what is in it, and its backups, told to the server as the other end tells it.
 
+#![expect(clippy::disallowed_methods, reason = "looks at files as they lie on the disk")]
+
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,9 +14,6 @@ use serde_json::Value;
 /// How long a backup may take that is restored once, on a machine that does a lot besides.
 const END: Duration = Duration::from_secs(120);
 
-/// What backups are sealed with here.
-pub(crate) const KEY: &str = "00c0ffee00112233445566778899aabbccddeeff0123456789abcdef0badcafe";
-
 /// The name of the app.
 pub(crate) const APP: &str = "kept";
 
@@ -25,11 +24,9 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// In production, with the key.
+    /// In production. Deploying brings the key of backups.
     pub(crate) fn deployed() -> Self {
-        let kept = Self::with("");
-        kept.put_key("production");
-        kept
+        Self::with("")
     }
 
     /// In production, with this in its jecloud.toml.
@@ -41,14 +38,9 @@ impl Kept {
         Self { world, project }
     }
 
-    /// Deploys an environment, and puts the key there.
+    /// Deploys an environment.
     pub(crate) fn deploy(&self, environment: &str) {
         self.project.jecloud(&["deploy", "-e", environment]).ok();
-        self.put_key(environment);
-    }
-
-    pub(crate) fn put_key(&self, environment: &str) {
-        self.project.jecloud_reading(KEY, &["update-server", "put-backup-key", APP, environment]).ok();
     }
 
     /// The directory of an environment on the server.
@@ -200,11 +192,10 @@ impl Connection {
         Ok(String::from_utf8_lossy(&line).into_owned())
     }
 
-    /// Sets so many keys of so many bytes at once.
+    /// Sets so many keys of so many bytes, of which nothing is the same as anything else.
     pub(crate) fn fill(&mut self, keys: usize, bytes: usize) {
         let value = vec![b'x'; bytes];
         for key in 0..keys {
-            // Not the same in every block, or it would be compressed to nothing.
             let head = format!("*3\r\n$3\r\nSET\r\n$8\r\nfill{key:04}\r\n${bytes}\r\n");
             self.stream.write_all(head.as_bytes()).expect("written");
             let mut value = value.clone();

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jecloud_disk::{durable, tree};
+use jecloud_model::app::Gates;
 use jecloud_model::backup::{BackupState, ServerBackup};
 use jecloud_model::format::Format;
 use jecloud_model::ids::{BackupId, Digest, EnvironmentName, ProcessName, ReleaseNumber, VersionId};
@@ -84,7 +85,7 @@ pub(super) fn make(
     if place.document()?.newest_release < RELEASE {
         place.write_topology(RELEASE, &Topology::default())?;
         place.write_release(&release)?;
-        place.change(|document| document.request(&release.version, RELEASE, false, now()))??;
+        place.change(|document| document.request(&release.version, RELEASE, Gates::default(), now()))??;
     }
     Ok(place)
 }
@@ -96,7 +97,10 @@ fn release(place: &Place, serving: &Serving, backup: &ServerBackup) -> Release {
         // What the release resolved to is what runs.
         let mut pins = wish.pins.clone();
         pins.extend(serving.prepared.pins.get(service).cloned().unwrap_or_default());
-        (service.clone(), ReleaseService { pins, on: None, gives: Vec::new(), peers: false, ..wish.clone() })
+        (
+            service.clone(),
+            ReleaseService { pins, on: None, gives: Vec::new(), peers: false, backup: None, ..wish.clone() },
+        )
     });
     let own = serving.prepared.processes.iter().filter(|spec| spec.service == *service);
     let own: BTreeSet<&ProcessName> = own.map(|spec| &spec.id.process).collect();
