@@ -1,5 +1,6 @@
 //! Whole journeys, as a person types them: each test is a terminal session in a place of its own.
 
+mod backups;
 mod broken;
 mod configuration;
 mod destroy;
