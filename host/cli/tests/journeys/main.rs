@@ -11,6 +11,7 @@ mod hooks;
 mod interrupted;
 mod killed;
 mod limits;
+mod mongodb;
 mod package_managers;
 mod rollback;
 mod secrets;
