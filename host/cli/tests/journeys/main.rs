@@ -14,6 +14,7 @@ mod interrupted;
 mod kept;
 mod killed;
 mod limits;
+mod mongodb;
 mod package_managers;
 mod redis_disk;
 mod redis_versions;
