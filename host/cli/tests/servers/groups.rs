@@ -222,13 +222,14 @@ const SENTINEL_CLIENT: &str = "
 const net = require('node:net');
 const { password } = new URL(process.env.REDIS_URL);
 const ask = (port, host, words) => new Promise((resolve, reject) => {
-  const socket = net.connect({ port, host, timeout: 1000 });
+  const socket = net.connect({ port, host, timeout: 5000 });
   let answer = '';
   socket.on('data', (data) => (answer += data));
   socket.on('timeout', () => socket.destroy(new Error('silent')));
   socket.on('error', reject);
   socket.on('end', () => resolve(answer.split('\\r\\n')));
-  socket.write(`AUTH ${password}\\r\\n${words}\\r\\nQUIT\\r\\n`);
+  // A Sentinel knows no QUIT.
+  socket.end(`AUTH ${password}\\r\\n${words}\\r\\n`);
 });
 const leader = async () => {
   for (const sentinel of process.env.REDIS_SENTINELS.split(',')) {
