@@ -14,6 +14,7 @@ use jecloud_model::release::Release;
 use jecloud_model::topology::Topology;
 use serde::{Deserialize, Serialize};
 
+use crate::allocation;
 use crate::commands::kept_name;
 use crate::error::ServerError;
 use crate::hooks::{Asked, Sources};
@@ -107,7 +108,10 @@ fn fill(
             ..outline(planned.service.clone(), &planned.plan, release)
         });
     }
-    Ok(overlaid?)
+    overlaid?;
+    let processes = planned.iter().flat_map(|planned| &planned.plan.processes);
+    let ports = processes.flat_map(|process| process.ports.iter().map(|port| (&process.name, port)));
+    allocation::check_fixed(server, place, release.number, document.current_release, ports)
 }
 
 /// For an upgrade with the exact version.

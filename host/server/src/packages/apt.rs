@@ -7,6 +7,7 @@ use jecloud_launch::{DEFAULT_PATH, Environment, Launch};
 use jecloud_model::repository::Repository;
 
 use super::distribution::{look_up, run};
+use super::not_started::{self, NotStarted};
 use super::{Distribution, repository};
 use crate::error::ServerError;
 
@@ -58,7 +59,8 @@ impl Apt {
     }
 }
 
-fn command(program: &str) -> Launch {
+/// A program of Debian's, without questions.
+pub(super) fn command(program: &str) -> Launch {
     Launch::new(program).cwd("/").env(Environment::exactly([
         ("PATH", DEFAULT_PATH),
         ("HOME", "/root"),
@@ -143,6 +145,14 @@ impl Distribution for Apt {
         run("apt-get update", self.get(["update"]), cancel, on_line).map(drop)
     }
 
+    fn finish(&self) -> Result<(), ServerError> {
+        let root = self.path("");
+        if not_started::is_left(&root) {
+            NotStarted::begin(&root)?.map(NotStarted::end).transpose()?;
+        }
+        Ok(())
+    }
+
     fn install_exactly(
         &self,
         packages: &[(String, String)],
@@ -152,7 +162,15 @@ impl Distribution for Apt {
         let exact: Vec<String> = packages.iter().map(|(name, version)| format!("{name}={version}")).collect();
         let arguments = ["install", "-y", "--no-install-recommends", "--allow-downgrades"].into_iter();
         let arguments = arguments.chain(exact.iter().map(String::as_str));
-        run("apt-get install", self.get(arguments), cancel, on_line).map(drop)
+        let policy = NotStarted::begin(&self.path(""))?;
+        let get = self.get(arguments);
+        let get = policy.iter().fold(get, |get, policy| policy.around(get));
+        let installed = run("apt-get install", get, cancel, on_line).map(drop);
+        let not_started = policy.map(NotStarted::end).transpose()?.unwrap_or_default();
+        if !not_started.is_empty() {
+            on_line(&format!("not started, now or at boot: {}", not_started.join(", ")));
+        }
+        installed
     }
 }
 

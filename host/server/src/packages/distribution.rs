@@ -68,6 +68,15 @@ pub trait Distribution {
     /// A [`Failure`] with the last lines of what was said.
     fn refresh(&self, cancel: &dyn Fn() -> bool, on_line: &mut dyn FnMut(&str)) -> Result<(), ServerError>;
 
+    /// Finishes what an installation has left that was killed.
+    ///
+    /// # Errors
+    ///
+    /// Where that cannot be done.
+    fn finish(&self) -> Result<(), ServerError> {
+        Ok(())
+    }
+
     /// Installs exactly these versions, a lower one in place of a higher one too.
     ///
     /// # Errors
@@ -117,6 +126,9 @@ pub fn install(
     cancel: &dyn Fn() -> bool,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Vec<String>, ServerError> {
+    if jecloud_launch::is_root() {
+        manager.finish()?;
+    }
     let satisfied = |package: &Wanted| {
         manager.installed(&package.name).filter(|version| package.version.accepts(without_epoch(version)))
     };

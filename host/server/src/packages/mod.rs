@@ -4,6 +4,7 @@ pub mod apt;
 pub mod archive;
 pub(crate) mod distribution;
 pub mod dnf;
+mod not_started;
 mod repository;
 mod sums;
 mod versions;
