@@ -67,6 +67,18 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show which newer versions there are of what jecloud.lock holds, and move to them: deploy never does by itself
+    #[command(after_help = "Exit codes with --check: 0 nothing is newer; 10 something is.")]
+    Upgrade {
+        /// Only these services [default: all]
+        services: Vec<jecloud_model::ids::ServiceName>,
+        /// Change nothing: the exit code says whether there is something newer
+        #[arg(long)]
+        check: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what runs, where, and how well
     Status {
         /// Print JSON
@@ -316,6 +328,8 @@ pub(crate) enum ServerAction {
     PutSecrets { app: AppName, environment: EnvironmentName },
     /// Record the release on standard input and begin with it
     Deploy { version: VersionId },
+    /// Let a release start that waits for the release commands of other servers
+    Proceed { app: AppName, environment: EnvironmentName, release: ReleaseNumber },
     /// Let a release that is held go on
     Commit { app: AppName, environment: EnvironmentName, release: ReleaseNumber },
     /// Give up a release that is not switched yet

@@ -26,6 +26,13 @@ pub(crate) struct Composed {
     pub(crate) missing_secrets: BTreeSet<String>,
 }
 
+impl Composed {
+    /// What a person has to be told of its hooks.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &str> {
+        self.hooks.iter().filter_map(|hook| hook.note.as_deref())
+    }
+}
+
 /// What goes into a release besides the project.
 pub(crate) struct Circumstances<'a> {
     /// Which number it would have.
@@ -61,12 +68,14 @@ pub(crate) fn compose(
         .map(|resolved| {
             let wish = wished.services.get(&resolved.service);
             let options = &resolved.description.options;
+            let gives = match options.get("gives") {
+                Some(OptionValue::Texts(names)) => names.clone(),
+                _ => Vec::new(),
+            };
             let service = ReleaseService {
                 on: several.then(|| wished.group(wish.and_then(|wish| wish.on.as_ref())).clone()),
-                gives: match options.get("gives") {
-                    Some(OptionValue::Texts(names)) => names.clone(),
-                    _ => Vec::new(),
-                },
+                apart: !gives.is_empty() && resolved.description.inputs.is_empty(),
+                gives,
                 peers: resolved.description.facts.iter().any(|fact| fact == "hosts"),
                 hook: resolved.digest.clone(),
                 settings: resolved.settings.clone(),

@@ -150,7 +150,7 @@ impl<'a> Server<'a> {
         self.tell(&["put-hook", digest.as_str(), &file.to_string_lossy()], None, TAKE_TIMEOUT)
     }
 
-    /// Gives the server the secrets of an environment: all that a release uses.
+    /// Gives the server the secrets of an environment: all that it needs for a release, and no others.
     pub fn put_secrets(
         &self,
         app: &AppName,
@@ -165,6 +165,17 @@ impl<'a> Server<'a> {
     pub fn deploy(&self, order: &Order) -> Result<(), MachineError> {
         let text = serde_json::to_vec(order).expect("an order is JSON");
         self.tell(&["deploy", order.release.version.as_str()], Some(&text), ANSWER_TIMEOUT)
+    }
+
+    /// The release commands of other servers have run.
+    pub fn proceed(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+        release: ReleaseNumber,
+    ) -> Result<(), MachineError> {
+        let release = release.0.to_string();
+        self.tell(&["proceed", app.as_str(), environment.as_str(), &release], None, ANSWER_TIMEOUT)
     }
 
     /// All servers are ready.

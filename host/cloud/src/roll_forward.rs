@@ -331,6 +331,7 @@ impl Run<'_, '_> {
                 | CloudStep::PutArchive(place, _)
                 | CloudStep::HandRelease(place, ..)
                 | CloudStep::AwaitServer { place, .. }
+                | CloudStep::ProceedOnServer(place, _)
                 | CloudStep::CommitServer(place, _)
                 | CloudStep::AbortOnServer(place, _)
                 | CloudStep::DestroyOnServer(place)

@@ -233,15 +233,27 @@ pub struct CommandResult {
     pub stderr: String,
 }
 
-/// What is to be done after the switch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "documented in wit/types.wit")]
-pub enum Next {
-    Done,
+/// What is in a copy of a service's data, or in the data.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented in wit/world.wit")]
+pub struct Contents {
+    pub version: String,
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// What a step function answers: `next` and `step` of the contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step<T> {
+    /// It is complete, and this is what came of it.
+    Done(T),
+    /// These are to be run, in order, and it is to be asked again with the results.
     Again(Vec<Command>),
+    /// It is to be asked again after so many milliseconds with the same results.
     WaitMs(u32),
 }
+
+/// What a step function answers whose end says nothing.
+pub type Next = Step<()>;
 
 /// One member of a service that spans servers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

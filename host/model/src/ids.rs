@@ -87,6 +87,17 @@ fn is_process_name(text: &str) -> bool {
     is_name(&text.replace('_', "-"))
 }
 
+fn is_backup_id(text: &str) -> bool {
+    let shape = |(index, byte): (usize, u8)| match index {
+        8 => byte == b'T',
+        15 => byte == b'Z',
+        16 => byte == b'-',
+        0..=14 => byte.is_ascii_digit(),
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    text.len() == 25 && text.bytes().enumerate().all(shape)
+}
+
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -110,6 +121,11 @@ text_id!(
 text_id!(
     /// The name of a process type, as in a Procfile: `web`.
     ProcessName, "process name", "a lower-case letter, then up to 30 lower-case letters, digits, hyphens and underscores", is_process_name
+);
+text_id!(
+    /// One backup of a service: `20261124T190812Z-3f2a9c01`, when it was asked for and eight hex digits of chance. Their
+    /// order is that of time.
+    BackupId, "backup", "a time and eight hex digits, like 20261124T190812Z-3f2a9c01", is_backup_id
 );
 text_id!(
     /// The content of one deployed source tree: the SHA-256, as 64 lower-case hex digits, of its normalised tar stream.

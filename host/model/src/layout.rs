@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::ids::{AppName, Digest, EnvironmentName, InstanceId, ReleaseNumber, ServiceName, VersionId};
+use crate::ids::{AppName, BackupId, Digest, EnvironmentName, InstanceId, ReleaseNumber, ServiceName, VersionId};
 
 /// The directory below which JeCloud keeps everything on a server: `/var/cloud`, or `JECLOUD_HOME/server`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +171,31 @@ impl EnvironmentRoot {
     /// `services/NAME`: data, config and kept build results of one service.
     pub fn service(&self, service: &ServiceName) -> PathBuf {
         self.path.join("services").join(service.as_str())
+    }
+
+    /// `backups`: see [`crate::backup::ServerBackup`].
+    pub fn backups(&self) -> PathBuf {
+        self.path.join("backups")
+    }
+
+    /// `backups/ID.json`.
+    pub fn backup_document(&self, id: &BackupId) -> PathBuf {
+        self.backups().join(format!("{id}.json"))
+    }
+
+    /// `backups/ID.sealed`: complete, or it does not exist.
+    pub fn backup_file(&self, id: &BackupId) -> PathBuf {
+        self.backups().join(format!("{id}.sealed"))
+    }
+
+    /// What backups are sealed with, 0600.
+    pub fn backup_key(&self) -> PathBuf {
+        self.path.join("backup-key")
+    }
+
+    /// `restore.json`: see [`crate::backup::Restore`].
+    pub fn restore_document(&self) -> PathBuf {
+        self.path.join("restore.json")
     }
 
     /// `logs`.

@@ -4,6 +4,7 @@
 //! tested here by the thousand; whatever acts, acts elsewhere and decides nothing.
 
 pub mod app;
+pub mod backup;
 mod chain;
 pub mod cloud;
 pub mod config;

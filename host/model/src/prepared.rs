@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hook::Member;
 use crate::ids::{InstanceId, ProcessName, ReleaseNumber, ServiceName, VersionId};
 use crate::processes::ProcessSpec;
 
@@ -54,5 +55,41 @@ impl Prepared {
             .iter()
             .filter(move |spec| spec.id.process == route.process)
             .filter_map(move |spec| Some((&spec.id, *spec.ports.get(&route.port)?)))
+    }
+
+    /// The ports of a service's processes by name, where only one process has a port of that name: those of its first
+    /// instance.
+    pub fn ports(&self, service: &ServiceName) -> BTreeMap<String, u16> {
+        let first = |spec: &&ProcessSpec| spec.service == *service && spec.id.index == 1;
+        let mut named: BTreeMap<&str, Vec<u16>> = BTreeMap::new();
+        for spec in self.processes.iter().filter(first) {
+            for (name, port) in &spec.ports {
+                named.entry(name).or_default().push(*port);
+            }
+        }
+        let only = |(name, ports): (&str, Vec<u16>)| match ports.as_slice() {
+            [port] => Some((name.to_owned(), *port)),
+            _ => None,
+        };
+        named.into_iter().filter_map(only).collect()
+    }
+
+    /// The members of a service on servers with these addresses: on each the same processes as here that outlive releases,
+    /// at their fixed ports. Which of them are members is the hook's to say.
+    pub fn members(&self, service: &ServiceName, addresses: &[String]) -> Vec<Member> {
+        let outlive = self.processes.iter().filter(|spec| spec.service == *service && spec.id.release.is_none());
+        let fixed: Vec<(String, u16)> = outlive
+            .flat_map(|spec| spec.ports.iter().map(|(name, port)| (spec.id.short(), name, *port)))
+            .filter(|(_, name, port)| **name == port.to_string())
+            .map(|(process, _, port)| (process, port))
+            .collect();
+        let of_server = |address: &String| {
+            let of_process = |(process, port): &(String, u16)| {
+                let host = if address.contains(':') { format!("[{address}]") } else { address.clone() };
+                Member { process: process.clone(), address: format!("{host}:{port}") }
+            };
+            fixed.iter().map(of_process).collect::<Vec<_>>()
+        };
+        addresses.iter().flat_map(of_server).collect()
     }
 }

@@ -71,6 +71,10 @@ pub struct ReleaseService {
     /// Whether its hook asks for the servers that it runs on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub peers: bool,
+    /// Whether it is something of its own, as a database is, and nothing of the app's code runs for it: it gives
+    /// variables, and its hook wants to see none of the app's files.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
 }
 
 /// A secret that a release uses.
@@ -141,6 +145,7 @@ pub(crate) mod tests {
             on: None,
             gives: vec![],
             peers: false,
+            apart: false,
         };
         Release {
             format: Format::default(),

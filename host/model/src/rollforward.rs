@@ -95,10 +95,13 @@ pub fn plan(
         }
     }
     if let Some(deployment) = &document.deployment {
-        if deployment.state != DeploymentState::Ready {
+        let waits = match deployment.state {
+            DeploymentState::Prepared => deployment.follows,
+            DeploymentState::Ready => deployment.hold,
+            _ => false,
+        };
+        if !waits {
             steps.push(Step::Work(deployment.release, deployment.state));
-        } else if !deployment.hold {
-            steps.push(Step::Work(deployment.release, DeploymentState::Ready));
         }
     }
     if steps.is_empty() {

@@ -10,11 +10,12 @@ use jecloud_model::hook as model;
 use jecloud_model::ids::{InvalidId, ProcessName};
 use jecloud_model::powers::check_powers;
 
-use crate::bindings::exports::jecloud::hook::topology;
+use crate::bindings::exports::jecloud::hook::{backup, topology};
 use crate::bindings::jecloud::hook::types as wit;
 use crate::journal::{cut, printable};
 
-pub(crate) use wit::{CommandResult as GivenResult, Context as GivenContext, Next as GotNext, Problem as GotProblem};
+pub(crate) use backup::Step as GotStep;
+pub(crate) use wit::{CommandResult as GivenResult, Context as GivenContext, Problem as GotProblem};
 
 /// The checked answer, or what is wrong with it as a half-sentence.
 pub(crate) type Checked<T> = Result<T, String>;
@@ -24,6 +25,10 @@ const LONGEST_PROBLEM: usize = 8 * 1024;
 /// The largest input that a hook may ask for, in bytes, and the most files (`wit/types.wit`).
 const LARGEST_INPUT: u32 = 8 * 1024 * 1024;
 const MOST_FILES: u32 = 1000;
+/// The longest name of something that is counted in a backup, and the longest version, in bytes.
+const LONGEST_NAME: usize = 255;
+/// The most things that are counted in a backup.
+const MOST_COUNTS: usize = 10_000;
 /// The most entries of any list of a description.
 const MOST_ENTRIES: usize = 500;
 
@@ -280,10 +285,42 @@ fn process((index, got): (usize, wit::Process)) -> Checked<model::Process> {
 
 pub(crate) fn next(got: wit::Next) -> Checked<model::Next> {
     Ok(match got {
-        wit::Next::Done => model::Next::Done,
+        wit::Next::Done => model::Next::Done(()),
         wit::Next::Again(again) => model::Next::Again(commands("again", again)?),
         wit::Next::WaitMs(wait) => model::Next::WaitMs(wait),
     })
+}
+
+pub(crate) fn backup_step(got: GotStep) -> Checked<model::Step<model::Contents>> {
+    Ok(match got {
+        GotStep::Done(got) => model::Step::Done(contents(got)?),
+        GotStep::Again(again) => model::Step::Again(commands("again", again)?),
+        GotStep::WaitMs(wait) => model::Step::WaitMs(wait),
+    })
+}
+
+/// Something short for people, on one line.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST_NAME && text == printable(text) && !text.contains(char::is_control)
+}
+
+fn contents(got: backup::Contents) -> Checked<model::Contents> {
+    if !is_name(&got.version) {
+        return Err(format!("{:?} is no version of what is in a copy", quoted(&got.version)));
+    }
+    if got.counts.len() > MOST_COUNTS {
+        return Err(format!("it counts {} things; at most {MOST_COUNTS} are allowed", got.counts.len()));
+    }
+    let mut counts = BTreeMap::new();
+    for backup::Count { name, number } in got.counts {
+        if !is_name(&name) {
+            return Err(format!("{:?} is no name of a count", quoted(&name)));
+        }
+        if counts.insert(name.clone(), number).is_some() {
+            return Err(format!("it counts {:?} twice", quoted(&name)));
+        }
+    }
+    Ok(model::Contents { version: got.version, counts })
 }
 
 fn process_name(place: &str, got: &str) -> Checked<ProcessName> {

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use jecloud_model::hook::{CommandResult, Context, Description, Member, Next, Package, Plan, Problem};
+use jecloud_model::hook::{CommandResult, Contents, Context, Description, Member, Next, Package, Plan, Problem, Step};
 use jecloud_model::ids::Digest;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use crate::answer::{self, Checked};
-use crate::bindings::exports::jecloud::hook::{backup, service, topology};
+use crate::bindings::exports::jecloud::hook::{backup, service, setup, topology};
 use crate::call::{CallState, Failed, call};
 use crate::error::{CallFailure, Why};
 use crate::journal::CallLog;
@@ -27,6 +27,8 @@ pub struct Called<T> {
 /// Which optional interfaces a hook has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exports {
+    /// `setup`.
+    pub setup: bool,
     /// `backup`.
     pub backup: bool,
     /// `topology`.
@@ -45,6 +47,7 @@ struct Inner {
     digest: Digest,
     prepared: InstancePre<CallState>,
     service: service::GuestIndices,
+    setup: Option<setup::GuestIndices>,
     backup: Option<backup::GuestIndices>,
     topology: Option<topology::GuestIndices>,
     exports: Exports,
@@ -74,10 +77,11 @@ impl Hook {
         ticker: Ticker,
     ) -> wasmtime::Result<Self> {
         let service = service::GuestIndices::new(&prepared)?;
+        let setup = exports.setup.then(|| setup::GuestIndices::new(&prepared)).transpose()?;
         let backup = exports.backup.then(|| backup::GuestIndices::new(&prepared)).transpose()?;
         let topology = exports.topology.then(|| topology::GuestIndices::new(&prepared)).transpose()?;
         let name = OnceLock::new();
-        let inner = Inner { digest, prepared, service, backup, topology, exports, limits, ticker, name };
+        let inner = Inner { digest, prepared, service, setup, backup, topology, exports, limits, ticker, name };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -145,14 +149,27 @@ impl Hook {
         self.answered("deployed", called, answer::next)
     }
 
+    /// Tells the hook that the service's own processes work, and asks what is to be done next; none where the hook has no
+    /// `setup`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hook::required_packages`].
+    pub fn started(&self, context: &Context, results: &[CommandResult]) -> Option<Answer<Next>> {
+        let indices = self.inner.setup.as_ref()?;
+        Some(self.step("started", context, results, answer::next, |store, instance, given, results| {
+            indices.load(&mut *store, &instance)?.call_started(&mut *store, given, results)
+        }))
+    }
+
     /// Asks for the next step of a backup; none where the hook has no `backup`.
     ///
     /// # Errors
     ///
     /// As [`Hook::required_packages`].
-    pub fn backup(&self, context: &Context, results: &[CommandResult]) -> Option<Answer<Next>> {
+    pub fn backup(&self, context: &Context, results: &[CommandResult]) -> Option<Answer<Step<Contents>>> {
         let indices = self.inner.backup.as_ref()?;
-        Some(self.step("backup", context, results, |store, instance, given, results| {
+        Some(self.step("backup", context, results, answer::backup_step, |store, instance, given, results| {
             indices.load(&mut *store, &instance)?.call_backup(&mut *store, given, results)
         }))
     }
@@ -164,8 +181,21 @@ impl Hook {
     /// As [`Hook::required_packages`].
     pub fn restore(&self, context: &Context, results: &[CommandResult]) -> Option<Answer<Next>> {
         let indices = self.inner.backup.as_ref()?;
-        Some(self.step("restore", context, results, |store, instance, given, results| {
+        Some(self.step("restore", context, results, answer::next, |store, instance, given, results| {
             indices.load(&mut *store, &instance)?.call_restore(&mut *store, given, results)
+        }))
+    }
+
+    /// Tells the hook that the service runs with the data of a backup, and asks what is to be done next; none where the
+    /// hook has no `backup`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hook::required_packages`].
+    pub fn restored(&self, context: &Context, results: &[CommandResult]) -> Option<Answer<Step<Contents>>> {
+        let indices = self.inner.backup.as_ref()?;
+        Some(self.step("restored", context, results, answer::backup_step, |store, instance, given, results| {
+            indices.load(&mut *store, &instance)?.call_restored(&mut *store, given, results)
         }))
     }
 
@@ -183,27 +213,28 @@ impl Hook {
     ) -> Option<Answer<Next>> {
         let indices = self.inner.topology.as_ref()?;
         let (present, wanted) = (answer::give_members(present), answer::give_members(wanted));
-        Some(self.step("reshape", context, results, |store, instance, given, results| {
+        Some(self.step("reshape", context, results, answer::next, |store, instance, given, results| {
             indices.load(&mut *store, &instance)?.call_reshape(&mut *store, given, &present, &wanted, results)
         }))
     }
 
-    fn step(
+    fn step<R, T>(
         &self,
         function: &'static str,
         context: &Context,
         results: &[CommandResult],
+        check: impl FnOnce(R) -> Checked<T>,
         body: impl FnOnce(
             &mut Store<CallState>,
             Instance,
             &answer::GivenContext,
             &[answer::GivenResult],
-        ) -> wasmtime::Result<Result<answer::GotNext, answer::GotProblem>>,
-    ) -> Answer<Next> {
+        ) -> wasmtime::Result<Result<R, answer::GotProblem>>,
+    ) -> Answer<T> {
         let given = self.context(function, context)?;
         let results = self.results(function, results)?;
         let called = self.call(function, |store, instance| body(store, instance, &given, &results))?;
-        self.answered(function, called, answer::next)
+        self.answered(function, called, check)
     }
 
     fn call<R>(

@@ -8,6 +8,8 @@ use crate::SandboxError;
 /// The interface that every hook exports.
 pub(crate) const SERVICE: &str = "jecloud:hook/service";
 /// An optional interface.
+pub(crate) const SETUP: &str = "jecloud:hook/setup";
+/// An optional interface.
 pub(crate) const BACKUP: &str = "jecloud:hook/backup";
 /// An optional interface.
 pub(crate) const TOPOLOGY: &str = "jecloud:hook/topology";

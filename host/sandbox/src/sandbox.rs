@@ -16,7 +16,7 @@ use crate::call::CallState;
 use crate::compile::{CompileError, Compiler};
 use crate::engine::{compatibility, engine};
 use crate::hook::{Exports, Hook};
-use crate::inspect::{BACKUP, Imports, Inspection, TOPOLOGY, inspect_hook};
+use crate::inspect::{BACKUP, Imports, Inspection, SETUP, TOPOLOGY, inspect_hook};
 use crate::ticker::Ticker;
 use crate::{Limits, SandboxError, empty_world};
 
@@ -158,8 +158,8 @@ impl Sandbox {
             empty_world::add_to_linker(&mut linker, component).map_err(contract)?;
         }
         let prepared = linker.instantiate_pre(component).map_err(contract)?;
-        let exports =
-            Exports { backup: outside.exports_interface(BACKUP), topology: outside.exports_interface(TOPOLOGY) };
+        let [setup, backup, topology] = [SETUP, BACKUP, TOPOLOGY].map(|name| outside.exports_interface(name));
+        let exports = Exports { setup, backup, topology };
         Hook::new(digest.clone(), prepared, exports, Arc::clone(&self.limits), self.ticker.clone()).map_err(contract)
     }
 }

@@ -36,6 +36,7 @@ pub(crate) struct Surroundings<'a> {
     pub after: BTreeMap<String, String>,
     /// As whom the app runs, where JeCloud is root.
     user: Option<User>,
+    none: BTreeMap<String, String>,
 }
 
 impl<'a> Surroundings<'a> {
@@ -70,12 +71,14 @@ impl<'a> Surroundings<'a> {
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
         ]);
         let plain = release.env.iter().map(|(name, value)| (name.clone(), escape(value)));
-        let secret = release.secrets.iter().filter(|(_, secret)| secret.variable);
+        let topology = place.topology(release.number)?;
+        let here = release.secrets_on(&topology);
+        let secret = release.secrets.iter().filter(|(name, secret)| secret.variable && here.contains(name.as_str()));
         let after = plain.chain(secret.map(|(name, _)| (name.clone(), secrets::placeholder(name)))).collect();
         let source = place.root.version(&release.version);
-        let host = place.topology(release.number)?.host().to_owned();
+        let host = topology.host().to_owned();
         let before = of_host.clone();
-        Ok(Self { release, service, source, data, packages, host, of_host, before, after, user })
+        Ok(Self { release, service, source, data, packages, host, of_host, before, after, user, none: BTreeMap::new() })
     }
 
     /// With the values of all services, as templates without gaps.
@@ -101,9 +104,20 @@ impl<'a> Surroundings<'a> {
         }
     }
 
+    /// For templates that may have the ports of the service's processes.
+    pub(crate) fn filling_with(&self, ports: &BTreeMap<String, u16>) -> Filling<'_> {
+        Filling { ports: ports.clone(), ..self.filling() }
+    }
+
     /// For templates of a process.
     pub(crate) fn filling_of<'b>(&'b self, process: &'b InstanceId, ports: &BTreeMap<String, u16>) -> Filling<'b> {
         Filling { process: Some(process), ports: ports.clone(), ..self.filling() }
+    }
+
+    /// For running commands that look after the service itself, and have neither the app's variables nor the values of
+    /// other services.
+    pub(crate) fn runner_of_service<'b>(&'b self, work: &'b Work<'_>, filling: &'b Filling<'b>) -> Runner<'b> {
+        Runner { env_before: &self.of_host, env_after: &self.none, ..self.runner(work, filling) }
     }
 
     /// For running commands.

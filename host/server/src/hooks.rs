@@ -6,16 +6,17 @@ use std::path::Path;
 use jecloud_disk::{durable, tree};
 use jecloud_model::app::{AppDocument, Failure};
 use jecloud_model::glob::Glob;
-use jecloud_model::hook::{CommandResult, Context, Description, Next, Options, Package, Plan, Problem};
+use jecloud_model::hook::{CommandResult, Context, Description, Member, Next, Options, Package, Plan, Problem, Step};
 use jecloud_model::ids::{Digest, ServiceName, VersionId};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::powers::{self, Allowed, PlanLimits, Refusal};
 use jecloud_model::release::{Release, ReleaseService};
 use jecloud_model::topology::Topology;
-use jecloud_sandbox::{Hook, SandboxError};
+use jecloud_sandbox::{Called, Exports, Hook, SandboxError};
 
 use crate::error::{ServerError, chain};
 use crate::facts;
+use crate::pins;
 use crate::place::Place;
 use crate::server::Server;
 use crate::work::packages;
@@ -56,6 +57,9 @@ impl Sources for UnpackedSources<'_> {
 /// Where components come from; none where there is no such one.
 pub(crate) type Component<'a> = &'a dyn Fn(&Digest) -> Result<Option<Vec<u8>>, ServerError>;
 
+/// What a step function of a hook came to.
+type Answered<T> = Result<Called<Result<Step<T>, Problem>>, SandboxError>;
+
 /// One service of a release with its hook, ready to be asked.
 pub(crate) struct Asked<'a> {
     /// Its name.
@@ -72,7 +76,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// Loads the hooks of all services of a release and gathers their inputs.
+    /// Loads the hooks of all services that this server has to ask and gathers their inputs.
     pub(crate) fn of_release(server: &Server, release: &'a Release, place: &Place) -> Result<Vec<Self>, ServerError> {
         let component = |digest: &Digest| Ok(durable::read(&server.root.hook(digest))?);
         let source = place.root.version(&release.version);
@@ -99,6 +103,7 @@ impl<'a> Asked<'a> {
         release
             .services
             .iter()
+            .filter(|(service, _)| release.asks(service, topology.group()))
             .map(|(service, wish)| {
                 let hook = load(server, component, service, &wish.hook)?;
                 let description = hook.describe().map_err(|error| hook_failure(service, &error))?.answer;
@@ -151,8 +156,9 @@ impl<'a> Asked<'a> {
     /// `required-packages`, checked.
     pub(crate) fn required_packages(&self, context: &Context) -> Result<Vec<Package>, ServerError> {
         let answer = self.hook.required_packages(context).map_err(|error| hook_failure(self.service, &error))?.answer;
-        let packages = answer.map_err(|problem| self.problem(problem))?;
+        let mut packages = answer.map_err(|problem| self.problem(problem))?;
         powers::check_packages(&packages, self.allowed()).map_err(|refusals| self.refused(&refusals))?;
+        pins::hold(&mut packages, &context.pins);
         Ok(packages)
     }
 
@@ -164,12 +170,57 @@ impl<'a> Asked<'a> {
         Ok(plan)
     }
 
-    /// `deployed`, checked.
-    pub(crate) fn deployed(&self, context: &Context, results: &[CommandResult]) -> Result<Next, ServerError> {
-        let answer = self.hook.deployed(context, results).map_err(|error| hook_failure(self.service, &error))?.answer;
-        let next = answer.map_err(|problem| self.problem(problem))?;
-        powers::check_next(&next, self.allowed()).map_err(|refusals| self.refused(&refusals))?;
-        Ok(next)
+    /// Which optional interfaces the hook has.
+    pub(crate) fn exports(&self) -> Exports {
+        self.hook.exports()
+    }
+
+    /// `deployed`, checked. `ports` are those of the service's processes.
+    pub(crate) fn deployed(
+        &self,
+        context: &Context,
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Next, ServerError> {
+        self.step(Some(self.hook.deployed(context, results)), ports)
+    }
+
+    /// `started`, checked.
+    pub(crate) fn started(
+        &self,
+        context: &Context,
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Next, ServerError> {
+        self.step(self.hook.started(context, results), ports)
+    }
+
+    /// `reshape`, checked.
+    pub(crate) fn reshape(
+        &self,
+        context: &Context,
+        members: (&[Member], &[Member]),
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Next, ServerError> {
+        self.step(self.hook.reshape(context, members.0, members.1, results), ports)
+    }
+
+    /// The answer of a step function, checked.
+    fn step<T>(&self, answer: Option<Answered<T>>, ports: &BTreeMap<String, u16>) -> Result<Step<T>, ServerError> {
+        let Some(answer) = answer else {
+            return Err(ServerError::Request(format!("the hook of service {} cannot do that", self.service)));
+        };
+        let answer = answer.map_err(|error| hook_failure(self.service, &error))?.answer;
+        let step = answer.map_err(|problem| self.problem(problem))?;
+        let ports: Vec<String> = ports.keys().cloned().collect();
+        match &step {
+            Step::Done(_) => Ok(()),
+            Step::Again(commands) => powers::check_commands(commands, &ports, self.allowed()),
+            Step::WaitMs(wait) => powers::check_wait(*wait, self.allowed()),
+        }
+        .map_err(|refusals| self.refused(&refusals))?;
+        Ok(step)
     }
 
     fn problem(&self, problem: Problem) -> ServerError {

@@ -15,15 +15,33 @@ pub struct Journal {
     /// By `phase/id`, per service.
     #[serde(default)]
     pub commands: BTreeMap<ServiceName, BTreeMap<String, CommandResult>>,
-    /// What `deployed` asked for so far, in order, per service.
+    /// How far step functions are: by the function's name, per service.
     #[serde(default)]
-    pub results: BTreeMap<ServiceName, Vec<CommandResult>>,
-    /// Services whose `deployed` has said that it is done.
+    pub steps: BTreeMap<String, BTreeMap<ServiceName, Steps>>,
+}
+
+/// How far a step function of a hook is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steps {
+    /// What became of everything that it asked for so far, in order.
     #[serde(default)]
-    pub done: Vec<ServiceName>,
+    pub results: Vec<CommandResult>,
+    /// Whether it has said that it is done.
+    #[serde(default)]
+    pub done: bool,
 }
 
 impl Journal {
+    /// How far a step function is.
+    pub fn steps(&self, function: &str, service: &ServiceName) -> Steps {
+        self.steps.get(function).and_then(|services| services.get(service)).cloned().unwrap_or_default()
+    }
+
+    /// Records how far it is.
+    pub fn record_steps(&mut self, function: &str, service: &ServiceName, steps: Steps) {
+        self.steps.entry(function.to_owned()).or_default().insert(service.clone(), steps);
+    }
+
     /// The recorded result of a command.
     pub fn result(&self, service: &ServiceName, key: &str) -> Option<&CommandResult> {
         self.commands.get(service)?.get(key)

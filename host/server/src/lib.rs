@@ -23,6 +23,7 @@ mod observe;
 mod one_off;
 pub mod packages;
 mod part;
+mod pins;
 mod place;
 mod plan;
 mod ports;

@@ -156,10 +156,10 @@ impl CommandResult {
     }
 }
 
-/// What is to be done after the switch.
+/// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// The deployment is complete.
+    /// Nothing: it is complete.
     Done,
     /// Run these, in order, then ask again with the results of all.
     Again(Vec<Command>),

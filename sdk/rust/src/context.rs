@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 
-use crate::{Options, Problem};
+use crate::{OptionValue, Options, Problem};
 
 /// What a hook is shown: everything it will ever know. The same context gives the same answers.
 ///
@@ -141,7 +141,15 @@ impl Context {
         self.remembered.get(name).map(String::as_str)
     }
 
-    /// Options of the context. No keys are known in 0.1.0.
+    /// In `restore` and `restored`: which version of the service wrote the copy.
+    pub fn backup_version(&self) -> Option<&str> {
+        match self.options.get("backup-version") {
+            Some(OptionValue::Text(version)) => Some(version),
+            _ => None,
+        }
+    }
+
+    /// Options of the context: see `context.options` in `wit/types.wit`.
     pub fn options(&self) -> &Options {
         &self.options
     }

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::bindings::backup::exports::jecloud::hook::backup;
 use crate::bindings::jecloud::hook::types as wit;
+use crate::bindings::topology::exports::jecloud::hook::topology;
 use crate::command::millis;
 use crate::{
-    Archive, Command, CommandResult, Context, Description, File, Health, Identity, Input, Next, OptionValue, Options,
-    Package, Plan, Powers, Problem, Process, Route, Source,
+    Archive, BackupStep, Command, CommandResult, Contents, Context, Description, File, Health, Identity, Input, Member,
+    Next, OptionValue, Options, Package, Plan, Powers, Problem, Process, Route, Source,
 };
 
 impl From<wit::Context> for Context {
@@ -221,6 +223,25 @@ impl From<Next> for wit::Next {
             Next::Again(commands) => Self::Again(list(commands)),
             Next::Wait(time) => Self::WaitMs(wait_millis(time)),
         }
+    }
+}
+
+impl From<BackupStep> for backup::Step {
+    fn from(step: BackupStep) -> Self {
+        match step {
+            BackupStep::Done(Contents { version, counts }) => {
+                let counts = counts.into_iter().map(|(name, number)| backup::Count { name, number }).collect();
+                Self::Done(backup::Contents { version, counts })
+            }
+            BackupStep::Again(commands) => Self::Again(list(commands)),
+            BackupStep::Wait(time) => Self::WaitMs(wait_millis(time)),
+        }
+    }
+}
+
+impl From<topology::Member> for Member {
+    fn from(member: topology::Member) -> Self {
+        Self { process: member.process, address: member.address }
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::marker::PhantomData;
 
+use crate::bindings::backup::exports::jecloud::hook::backup;
 use crate::bindings::exports::jecloud::hook::service::Guest;
 use crate::bindings::jecloud::hook::types as wit;
-use crate::{ServiceHook, call, convert};
+use crate::bindings::setup::exports::jecloud::hook::setup;
+use crate::bindings::topology::exports::jecloud::hook::topology;
+use crate::{BackupHook, ServiceHook, SetupHook, TopologyHook, call, convert};
 
 /// The exports of a component whose hook is `H`. Only [`crate::export!`] names it.
 #[doc(hidden)]
@@ -35,18 +38,57 @@ impl<H: ServiceHook> Guest for Exports<H> {
     }
 }
 
-/// Exports a [`ServiceHook`] from the component that the crate is compiled to.
+impl<H: SetupHook> setup::Guest for Exports<H> {
+    fn started(context: wit::Context, results: Vec<wit::CommandResult>) -> Result<wit::Next, wit::Problem> {
+        let (context, results) = (context.into(), convert::list(results));
+        Ok(call::guarded("started", || H::started(&context, &results))?.into())
+    }
+}
+
+impl<H: BackupHook> backup::Guest for Exports<H> {
+    fn backup(context: wit::Context, results: Vec<wit::CommandResult>) -> Result<backup::Step, wit::Problem> {
+        let (context, results) = (context.into(), convert::list(results));
+        Ok(call::guarded("backup", || H::backup(&context, &results))?.into())
+    }
+
+    fn restore(context: wit::Context, results: Vec<wit::CommandResult>) -> Result<wit::Next, wit::Problem> {
+        let (context, results) = (context.into(), convert::list(results));
+        Ok(call::guarded("restore", || H::restore(&context, &results))?.into())
+    }
+
+    fn restored(context: wit::Context, results: Vec<wit::CommandResult>) -> Result<backup::Step, wit::Problem> {
+        let (context, results) = (context.into(), convert::list(results));
+        Ok(call::guarded("restored", || H::restored(&context, &results))?.into())
+    }
+}
+
+impl<H: TopologyHook> topology::Guest for Exports<H> {
+    fn reshape(
+        context: wit::Context,
+        present: Vec<topology::Member>,
+        wanted: Vec<topology::Member>,
+        results: Vec<wit::CommandResult>,
+    ) -> Result<wit::Next, wit::Problem> {
+        let (context, results) = (context.into(), convert::list(results));
+        let (present, wanted) = (convert::list(present), convert::list(wanted));
+        Ok(call::guarded("reshape", || H::reshape(&context, &present, &wanted, &results))?.into())
+    }
+}
+
+/// Exports a [`ServiceHook`] from the component that the crate is compiled to; with the names of the optional
+/// interfaces that it has: `export!(Redis, backup)`, `export!(Mongo, setup, backup, topology)`.
 ///
 /// Natively it does nothing, so that a hook is tested like any other crate. Write it once, in a crate of type
 /// `cdylib`.
 #[macro_export]
 macro_rules! export {
-    ($hook:ty) => {
+    ($hook:ty $(, $interface:ident)*) => {
         #[cfg(target_arch = "wasm32")]
         #[expect(unsafe_code, reason = "the exports of a component are extern functions")]
         const _: () = {
             type Exports = $crate::export::Exports<$hook>;
-    $crate::bindings::export!(Exports with_types_in $crate::bindings);
+            $crate::bindings::export!(Exports with_types_in $crate::bindings);
+            $($crate::bindings::$interface::export!(Exports with_types_in $crate::bindings::$interface);)*
         };
     };
 }

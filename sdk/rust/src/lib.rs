@@ -57,6 +57,7 @@ mod convert;
 mod describe;
 #[doc(hidden)]
 pub mod export;
+mod interfaces;
 pub mod log;
 mod options;
 mod package;
@@ -69,6 +70,7 @@ pub mod testing;
 pub use command::{Command, CommandResult, Identity, Next};
 pub use context::{Context, Program};
 pub use describe::{Description, Input, Powers};
+pub use interfaces::{BackupHook, BackupStep, Contents, Member, SetupHook, TopologyHook};
 pub use options::{OptionValue, Options};
 pub use package::{Archive, Package, Repository, Source};
 pub use plan::{File, Plan, Route};

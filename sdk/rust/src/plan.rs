@@ -143,6 +143,13 @@ impl Plan {
         self
     }
 
+    /// Has a backup of the service, as it runs, made before anything of this plan is started: the deployment fails where
+    /// that cannot be done. For a change that has no way back.
+    #[must_use]
+    pub fn backup_first(self) -> Self {
+        self.option("backup-first", true)
+    }
+
     /// Sets an option.
     #[must_use]
     pub fn option(mut self, key: impl Into<String>, value: impl Into<OptionValue>) -> Self {

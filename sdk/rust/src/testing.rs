@@ -24,7 +24,10 @@
 //! assert!(problem.message.contains("a zone"));
 //! ```
 
-use crate::{Command, CommandResult, Context, Next, Package, Plan, Problem, ServiceHook, call};
+use crate::{
+    BackupHook, BackupStep, Command, CommandResult, Context, Member, Next, OptionValue, Package, Plan, Problem,
+    ServiceHook, SetupHook, TopologyHook, call,
+};
 
 /// Begins a context of the environment `production`, with the version `00…0` and nothing else in it.
 pub fn context(app: &str) -> ContextBuilder {
@@ -110,6 +113,13 @@ impl ContextBuilder {
         self
     }
 
+    /// Sets an option.
+    #[must_use]
+    pub fn option(mut self, key: &str, value: impl Into<OptionValue>) -> Self {
+        self.context.options.insert(key.to_owned(), value.into());
+        self
+    }
+
     /// The context.
     pub fn build(mut self) -> Context {
         self.context.settings = serde_json::Value::Object(self.settings).to_string();
@@ -139,6 +149,51 @@ pub fn prepare_deploy<H: ServiceHook>(context: &Context) -> Result<Plan, Problem
 /// What the hook answers, and its panics.
 pub fn deployed<H: ServiceHook>(context: &Context, results: &[CommandResult]) -> Result<Next, Problem> {
     call::guarded("deployed", || H::deployed(context, results))
+}
+
+/// Calls `started` as the host does.
+///
+/// # Errors
+/// What the hook answers, and its panics.
+pub fn started<H: SetupHook>(context: &Context, results: &[CommandResult]) -> Result<Next, Problem> {
+    call::guarded("started", || H::started(context, results))
+}
+
+/// Calls `backup` as the host does.
+///
+/// # Errors
+/// What the hook answers, and its panics.
+pub fn backup<H: BackupHook>(context: &Context, results: &[CommandResult]) -> Result<BackupStep, Problem> {
+    call::guarded("backup", || H::backup(context, results))
+}
+
+/// Calls `restore` as the host does.
+///
+/// # Errors
+/// What the hook answers, and its panics.
+pub fn restore<H: BackupHook>(context: &Context, results: &[CommandResult]) -> Result<Next, Problem> {
+    call::guarded("restore", || H::restore(context, results))
+}
+
+/// Calls `restored` as the host does.
+///
+/// # Errors
+/// What the hook answers, and its panics.
+pub fn restored<H: BackupHook>(context: &Context, results: &[CommandResult]) -> Result<BackupStep, Problem> {
+    call::guarded("restored", || H::restored(context, results))
+}
+
+/// Calls `reshape` as the host does.
+///
+/// # Errors
+/// What the hook answers, and its panics.
+pub fn reshape<H: TopologyHook>(
+    context: &Context,
+    present: &[Member],
+    wanted: &[Member],
+    results: &[CommandResult],
+) -> Result<Next, Problem> {
+    call::guarded("reshape", || H::reshape(context, present, wanted, results))
 }
 
 /// The commands of a plan in the order in which the host runs them: checks, build, release.

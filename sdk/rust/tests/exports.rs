@@ -7,8 +7,8 @@ use jecloud_sdk::bindings::exports::jecloud::hook::service::Guest as _;
 use jecloud_sdk::bindings::jecloud::hook::types as wit;
 use jecloud_sdk::export::Exports;
 use jecloud_sdk::{
-    Archive, Command, CommandResult, Context, Description, Next, OptionValue, Package, Plan, Problem, Process,
-    ServiceHook, log,
+    Archive, BackupHook, BackupStep, Command, CommandResult, Contents, Context, Description, Member, Next, OptionValue,
+    Package, Plan, Problem, Process, ServiceHook, SetupHook, TopologyHook, log,
 };
 
 struct Everything;
@@ -184,6 +184,73 @@ fn steps_after_the_switch() {
     assert!(matches!(deployed(vec![result("look", None)]), Ok(wit::Next::WaitMs(1))));
     let problem = deployed(vec![result("look", Some(137))]).expect_err("a problem");
     assert_eq!((problem.message.as_str(), problem.hint.as_str()), ("look said out err", "look there"));
+}
+
+impl SetupHook for Everything {
+    fn started(context: &Context, results: &[CommandResult]) -> Result<Next, Problem> {
+        Self::deployed(context, results)
+    }
+}
+
+impl BackupHook for Everything {
+    fn backup(context: &Context, results: &[CommandResult]) -> Result<BackupStep, Problem> {
+        match results {
+            [] => Ok(BackupStep::Again(vec![Command::new("save", "save it").argv(["save"])])),
+            [saved] if saved.succeeded() => Ok(BackupStep::Wait(Duration::ZERO)),
+            _ => {
+                let counts = [("keys".to_owned(), u64::MAX)].into();
+                Ok(BackupStep::Done(Contents { version: context.app().to_owned(), counts }))
+            }
+        }
+    }
+
+    fn restore(context: &Context, _: &[CommandResult]) -> Result<Next, Problem> {
+        Err(Problem::new(context.backup_version().unwrap_or("none")))
+    }
+
+    fn restored(context: &Context, results: &[CommandResult]) -> Result<BackupStep, Problem> {
+        Self::backup(context, results)
+    }
+}
+
+impl TopologyHook for Everything {
+    fn reshape(_: &Context, present: &[Member], wanted: &[Member], _: &[CommandResult]) -> Result<Next, Problem> {
+        let names = |members: &[Member]| {
+            members.iter().map(|member| format!("{}@{}", member.process, member.address)).collect::<Vec<_>>().join(" ")
+        };
+        Err(Problem::new(format!("{} -> {}", names(present), names(wanted))))
+    }
+}
+
+#[test]
+fn steps_of_optional_interfaces() {
+    use jecloud_sdk::bindings::backup::exports::jecloud::hook::backup::{self, Guest as _};
+    use jecloud_sdk::bindings::setup::exports::jecloud::hook::setup::Guest as _;
+    use jecloud_sdk::bindings::topology::exports::jecloud::hook::topology::{self, Guest as _};
+
+    let started = Exports::<Everything>::started(context(), vec![]);
+    assert!(matches!(started, Ok(wit::Next::Again(commands)) if commands[0].id == "look"));
+    let steps = |results: Vec<wit::CommandResult>| {
+        [Exports::<Everything>::backup(context(), results.clone()), Exports::<Everything>::restored(context(), results)]
+    };
+    for step in steps(vec![]) {
+        assert!(matches!(step, Ok(backup::Step::Again(commands)) if commands[0].id == "save"));
+    }
+    for step in steps(vec![result("save", Some(0))]) {
+        assert!(matches!(step, Ok(backup::Step::WaitMs(1))), "{step:?}");
+    }
+    for step in steps(vec![result("save", Some(1))]) {
+        let Ok(backup::Step::Done(contents)) = step else { panic!("{step:?}") };
+        assert_eq!((contents.version.as_str(), contents.counts.len()), ("guestbook", 1));
+        assert_eq!((contents.counts[0].name.as_str(), contents.counts[0].number), ("keys", u64::MAX));
+    }
+    let entry = wit::Entry { key: "backup-version".to_owned(), value: wit::OptionValue::Text("6.0.5".to_owned()) };
+    let of_backup = wit::Context { options: vec![entry], ..context() };
+    assert_eq!(Exports::<Everything>::restore(of_backup, vec![]).unwrap_err().message, "6.0.5");
+    assert_eq!(Exports::<Everything>::restore(context(), vec![]).unwrap_err().message, "none");
+    let member = |address: &str| topology::Member { process: "db.1".to_owned(), address: address.to_owned() };
+    let reshaped = Exports::<Everything>::reshape(context(), vec![member("a:1")], vec![member("b:2")], vec![]);
+    assert_eq!(reshaped.unwrap_err().message, "db.1@a:1 -> db.1@b:2");
 }
 
 /// Fails without `catch_unwind` in `call::guarded`: the panic ends the test.

@@ -69,6 +69,11 @@ pub(crate) fn run(root: Option<PathBuf>, basis: Option<&Basis>, action: ServerAc
             let _accepted = accept(&order.release.app)?;
             api::deploy(&server, &order)?;
         }
+        ServerAction::Proceed { app, environment, release } => {
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&app)?;
+            api::proceed(&server, &Place::new(&server.root, &app, &environment), release)?;
+        }
         ServerAction::Commit { app, environment, release } => {
             let server = session::local_server(root.clone())?;
             let _accepted = accept(&app)?;

@@ -18,6 +18,7 @@ mod groups;
 mod killed;
 mod several;
 mod systemd;
+mod together;
 mod under_load;
 mod upgrades;
 

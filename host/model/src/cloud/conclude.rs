@@ -2,7 +2,7 @@
 
 use super::peers::Peers;
 use super::state::{RecordedRelease, ReleaseOutcome};
-use crate::app::{Failure, Outcome};
+use crate::app::{Failure, Gates, Outcome};
 
 /// The outcome of a pending release, if what was seen allows to say.
 ///
@@ -40,7 +40,7 @@ pub(super) fn conclude(peers: &Peers<'_>, recorded: &RecordedRelease) -> Option<
                 return Some(ReleaseOutcome::Failed(failure));
             }
             // What is held, and not wanted any more, will never be let go.
-            Outcome::Pending { .. } => any_pending |= !peers.seen(server).holds(release),
+            Outcome::Pending { .. } => any_pending |= peers.seen(server).gates(release) == Gates::default(),
             Outcome::Superseded => left_behind = Some(server),
             Outcome::Unknown | Outcome::Serving => {}
         }

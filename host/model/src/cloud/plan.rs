@@ -12,7 +12,7 @@ use super::peers::Peers;
 use super::seen::{Finding, Objects, SeenCloud, SeenEnvironment, SeenServer};
 use super::server::{ServerName, ServerRecord};
 use super::state::{CloudState, EnvironmentState, RecordedRelease, ReleaseOutcome};
-use crate::app::{AppDocument, DeploymentState, Failure, Outcome};
+use crate::app::{AppDocument, DeploymentState, Failure, Gates, Outcome};
 use crate::ids::{Digest, EnvironmentName, ReleaseNumber, VersionId};
 use crate::time::Timestamp;
 use crate::topology::Topology;
@@ -66,6 +66,8 @@ pub enum CloudStep {
         /// How far.
         until: Until,
     },
+    /// Tell a server that the release commands of others have run, so that what it has prepared may start.
+    ProceedOnServer(Place, ReleaseNumber),
     /// Tell a server that all are ready, so that it may switch.
     CommitServer(Place, ReleaseNumber),
     /// Tell a server to give up a release that failed elsewhere.
@@ -84,8 +86,8 @@ pub enum CloudStep {
 /// How far a deployment on a server has to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// All commands that come before the start of processes have run, those too that only one server runs: others may
-    /// begin.
+    /// All commands that come before the start of processes have run, those too that only one server runs: on others
+    /// what they have prepared may start. Or it waits for that.
     Prepared,
     /// It waits for the others.
     Ready,
@@ -194,7 +196,7 @@ impl<'a> Sight<'a, '_> {
         for (server, record) in environment.servers.iter().filter(|(server, _)| environment.wants(server)) {
             self.plan_server(server, record, wanted);
         }
-        // Not before the others do their work: they may be there to take its place.
+        // Not before the others do their work, and know that it goes: they may be there to take its place.
         if self.all_serve() {
             let surplus = environment.servers.iter().filter(|(server, _)| !environment.wants(server));
             surplus.for_each(|(server, record)| self.plan_removal(server, record));
@@ -248,7 +250,9 @@ impl<'a> Sight<'a, '_> {
         let environment = self.environment;
         let peers = self.peers();
         let serves = |server: &ServerName| match (self.seen(server), environment.wanted_release()) {
-            (SeenServer::Present(_), Some(wanted)) => peers.outcome(server, wanted) == Outcome::Serving,
+            (SeenServer::Present(_), Some(wanted)) => {
+                peers.outcome(server, wanted) == Outcome::Serving && !peers.has_changed(server, wanted)
+            }
             (SeenServer::Present(_), None) => true,
             _ => false,
         };
@@ -329,24 +333,23 @@ impl<'a> Sight<'a, '_> {
         let release = wanted.release.number;
         let committed = self.environment.committed >= Some(release);
         let wait = |until| CloudStep::AwaitServer { place: place.clone(), release, until };
-        let held = self.seen(&place.server).holds(release);
+        let Gates { follows, hold: held } = self.seen(&place.server).gates(release);
         let peers = self.peers();
         // Where others wait for what only this server does, they are told as soon as it is done.
         let leads = peers.is_followed(&place.server, wanted);
-        let until = |hold: bool| match hold {
-            true if leads => Until::Prepared,
-            true => Until::Ready,
-            false => Until::End,
-        };
+        let switches = |hold: bool| if hold { Until::Ready } else { Until::End };
+        let until =
+            |follows: bool, hold: bool| if follows || (hold && leads) { Until::Prepared } else { switches(hold) };
         match peers.outcome(&place.server, wanted) {
             Outcome::Unknown => {
                 if self.plan_objects(place, seen, wanted)
                     && let Some(topology) = peers.topology(&place.server, wanted)
                     && peers.may_begin(&place.server, wanted)
                 {
+                    let follows = topology.follows;
                     self.work(CloudStep::HandRelease(place.clone(), release, Box::new(topology)));
                     // It waits to be told that all are ready, even where the others have switched long ago.
-                    self.work(wait(until(wanted.release.hold)));
+                    self.work(wait(until(follows, wanted.release.hold)));
                 }
             }
             Outcome::Pending { state: DeploymentState::Ready } if held => {
@@ -355,10 +358,14 @@ impl<'a> Sight<'a, '_> {
                     self.work(wait(Until::End));
                 }
             }
-            Outcome::Pending { state } if state.is_started() => {
-                self.work(wait(if held { Until::Ready } else { Until::End }))
+            Outcome::Pending { .. } if follows && peers.may_start(&place.server, wanted) => {
+                self.work(CloudStep::ProceedOnServer(place.clone(), release));
+                self.work(wait(switches(held)));
             }
-            Outcome::Pending { .. } => self.work(wait(until(held))),
+            // Whoever it waits for is waited for.
+            Outcome::Pending { state: DeploymentState::Prepared } if follows => {}
+            Outcome::Pending { state } if state.is_prepared() => self.work(wait(switches(held))),
+            Outcome::Pending { .. } => self.work(wait(until(follows, held))),
             Outcome::Serving => self.plan_refresh(&place.server, wanted),
             // While the release is pending, its outcome was concluded from this. Else it serves elsewhere, and it is
             // this server that has a problem.
@@ -423,8 +430,14 @@ impl<'a> Sight<'a, '_> {
         let ended = self.environment.release(release).is_some_and(|recorded| !recorded.is_pending());
         if ended && !deployment.state.is_switched() {
             self.work(CloudStep::AbortOnServer(place.clone(), release));
-        } else if !deployment.hold || deployment.state != DeploymentState::Ready {
-            let until = if deployment.hold { Until::Ready } else { Until::End };
+        } else {
+            let until = match (deployment.follows, deployment.hold) {
+                (true, _) if deployment.state == DeploymentState::Prepared => return,
+                (_, true) if deployment.state == DeploymentState::Ready => return,
+                (true, _) => Until::Prepared,
+                (false, true) => Until::Ready,
+                (false, false) => Until::End,
+            };
             self.work(CloudStep::AwaitServer { place: place.clone(), release, until });
         }
     }
@@ -432,7 +445,9 @@ impl<'a> Sight<'a, '_> {
     /// Plans what a server lacks for a release. Says whether it can be told to deploy it then.
     fn plan_objects(&mut self, place: &Place, seen: &SeenEnvironment, wanted: &'a RecordedRelease) -> bool {
         let release = &wanted.release;
-        let mut hooks: BTreeSet<&Digest> = release.services.values().map(|service| &service.hook).collect();
+        let group = Some(&place.server.group);
+        let asked = release.services.iter().filter(|(name, _)| release.asks(name, group));
+        let mut hooks: BTreeSet<&Digest> = asked.map(|(_, service)| &service.hook).collect();
         hooks.retain(|hook| seen.lacks_hooks.contains(*hook));
         let version = Some(&release.version).filter(|version| seen.lacks_versions.contains(*version));
         let Some(stored) = &self.planner.seen.objects else {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::server::{ServerName, ServerRecord};
-use crate::app::AppDocument;
+use crate::app::{AppDocument, Gates};
 use crate::ids::{Digest, EnvironmentName, ReleaseNumber, VersionId};
 use crate::time::Timestamp;
 use crate::topology::Told;
@@ -90,11 +90,11 @@ impl SeenServer {
         }
     }
 
-    /// Whether the server deploys this release and will not switch to it before it is told to.
-    pub(super) fn holds(&self, release: ReleaseNumber) -> bool {
-        let Self::Present(seen) = self else { return false };
-        let deployment = seen.document.as_ref().and_then(|document| document.deployment.as_ref());
-        deployment.is_some_and(|going| going.release == release && going.hold && !going.state.is_switched())
+    /// Where the server, deploying this release, will stop until it is told something.
+    pub(super) fn gates(&self, release: ReleaseNumber) -> Gates {
+        let deployment = self.environment().and_then(|seen| seen.document.as_ref()?.deployment.as_ref());
+        let deployment = deployment.filter(|going| going.release == release && !going.state.is_switched());
+        deployment.map_or_else(Gates::default, |going| Gates { follows: going.follows, hold: going.hold })
     }
 }
 

@@ -243,6 +243,11 @@ impl<'a> Section<'a> {
         Some(found)
     }
 
+    /// The boolean under a key.
+    pub(crate) fn boolean(&self, name: &str) -> Option<Found<bool>> {
+        self.value(name, "true or false", DeValue::as_bool)
+    }
+
     /// The string under a key, read as a name or the like.
     pub(crate) fn parsed<T: FromStr<Err = InvalidId>>(&self, name: &str) -> Option<Found<T>> {
         let found = self.text(name)?;

@@ -6,35 +6,30 @@ use super::files::{below_own, is_inside};
 use super::plan::Gaps;
 use super::refusal::{Findings, is_unprintable};
 use super::{Allowed, Power, Refusal};
-use crate::hook::{Command, Identity, Next};
+use crate::hook::{Command, Identity};
 use crate::template::{Piece, Placeholder, Template};
 
-/// Checks commands that stand outside of a plan: those of an `again` answer of `deployed`, `backup` or `topology`.
+/// Checks commands that stand outside of a plan: those of an `again` answer of a step function. `ports` are the names of
+/// ports that may be filled in.
 ///
 /// # Errors
 ///
 /// All lines that are refused.
-pub fn check_commands(commands: &[Command], allowed: Allowed<'_>) -> Result<(), Vec<Refusal>> {
+pub fn check_commands(commands: &[Command], ports: &[String], allowed: Allowed<'_>) -> Result<(), Vec<Refusal>> {
     let mut findings = Findings::new(allowed);
-    findings.commands("again", commands, &mut BTreeSet::new());
+    findings.commands("again", commands, Gaps { ports, ..Gaps::NAMES }, &mut BTreeSet::new());
     findings.into_result()
 }
 
-/// Checks an answer of `deployed`, `backup` or `topology`.
+/// Checks how long a step function wants to wait, in milliseconds.
 ///
 /// # Errors
 ///
-/// All lines that are refused.
-pub fn check_next(next: &Next, allowed: Allowed<'_>) -> Result<(), Vec<Refusal>> {
-    match next {
-        Next::Done => Ok(()),
-        Next::Again(commands) => check_commands(commands, allowed),
-        Next::WaitMs(wait) => {
-            let mut findings = Findings::new(allowed);
-            findings.range("wait-ms", "the time", *wait, 0..=allowed.limits.wait_ms);
-            findings.into_result()
-        }
-    }
+/// When it is too long.
+pub fn check_wait(wait: u32, allowed: Allowed<'_>) -> Result<(), Vec<Refusal>> {
+    let mut findings = Findings::new(allowed);
+    findings.range("wait-ms", "the time", wait, 0..=allowed.limits.wait_ms);
+    findings.into_result()
 }
 
 /// Variables through which the loader or a shell runs code that nobody named: with them, any granted program is every
@@ -66,27 +61,33 @@ fn label(list: &str, index: usize, title: &str) -> String {
 
 impl Findings<'_> {
     /// `ids` are those in use so far: they are unique within one answer.
-    pub(super) fn commands<'c>(&mut self, list: &str, commands: &'c [Command], ids: &mut BTreeSet<&'c str>) {
+    pub(super) fn commands<'c>(
+        &mut self,
+        list: &str,
+        commands: &'c [Command],
+        gaps: Gaps<'_>,
+        ids: &mut BTreeSet<&'c str>,
+    ) {
         self.count(list, "commands", commands.len(), self.allowed.limits.commands);
         for (index, command) in commands.iter().enumerate().take(self.allowed.limits.commands) {
             let line = label(list, index, &command.title);
             if !ids.insert(&command.id) {
                 self.refuse(&line, format!("its id {:?} is in use by another command", command.id));
             }
-            self.command(&line, command);
+            self.command(&line, command, gaps);
         }
     }
 
-    fn command(&mut self, line: &str, command: &Command) {
+    fn command(&mut self, line: &str, command: &Command, gaps: Gaps<'_>) {
         let is_id = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
         if command.id.is_empty() || command.id.len() > 100 || !command.id.bytes().all(is_id) {
             self.refuse(line, "its id is not 1 to 100 letters, digits and - _ . :");
         }
         self.one_line(line, "its title", &command.title);
         self.one_line(line, "its once key", &command.once);
-        self.argv(line, &command.argv, command.run_as, Gaps::NAMES);
-        self.environment(line, &command.env, command.run_as, Gaps { secrets: true, ..Gaps::NAMES });
-        self.directory(line, &command.cwd, Gaps::NAMES);
+        self.argv(line, &command.argv, command.run_as, gaps);
+        self.environment(line, &command.env, command.run_as, Gaps { secrets: true, ..gaps });
+        self.directory(line, &command.cwd, gaps);
         self.range(line, "its time-out in milliseconds", command.timeout_ms, 1..=self.allowed.limits.command_ms);
         self.produces(line, &command.produces);
     }

@@ -1,7 +1,7 @@
 //! What a hook may ask for, and the check of every line of what it asks.
 //!
 //! A hook declares [`Powers`]; a person grants them once; effective is what is both. [`check_plan`],
-//! [`check_packages`], [`check_commands`] and [`check_next`] are called before anything happens. They look at every
+//! [`check_packages`], [`check_commands`] and [`check_wait`] are called before anything happens. They look at every
 //! line and give all refusals, not only the first, so that a hook's author needs one round.
 //!
 //! Some things need no power, because they stay within what the service and the app own: files below `{data}` and
@@ -24,7 +24,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use commands::{check_commands, check_next};
+pub use commands::{check_commands, check_wait};
 pub use limits::PlanLimits;
 pub use packages::check_packages;
 pub use plan::check_plan;

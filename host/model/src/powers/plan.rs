@@ -52,9 +52,9 @@ impl Findings<'_> {
         }
 
         let mut ids = BTreeSet::new();
-        self.commands("checks", &plan.checks, &mut ids);
-        self.commands("build", &plan.build, &mut ids);
-        self.commands("release", &plan.release, &mut ids);
+        self.commands("checks", &plan.checks, Gaps::NAMES, &mut ids);
+        self.commands("build", &plan.build, Gaps::NAMES, &mut ids);
+        self.commands("release", &plan.release, Gaps::NAMES, &mut ids);
 
         self.count("processes", "processes", plan.processes.len(), limits.processes);
         let mut names = BTreeSet::new();

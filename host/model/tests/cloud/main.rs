@@ -1,5 +1,6 @@
 //! The cloud state and its planner: examples, and random histories on simulated servers.
 
+mod checks;
 mod groups;
 mod histories;
 mod operations;
@@ -50,6 +51,7 @@ pub(crate) fn release(number: u64, content: u64, hold: bool, now: Timestamp) -> 
         on: None,
         gives: Vec::new(),
         peers: false,
+        apart: false,
     };
     Release {
         format: Format::default(),

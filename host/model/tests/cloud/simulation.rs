@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jecloud_model::app::{AppDocument, DeploymentState, Failure, Outcome, Requested};
+use jecloud_model::app::{AppDocument, Deployment, DeploymentState, Failure, Gates, Outcome, Requested};
 use jecloud_model::cloud::{
     Change, CloudState, CloudStep, EnvironmentState, Objects, Operation, Place, RecordedRelease, ReleaseOutcome,
     SeenCloud, SeenEnvironment, SeenServer, ServerName, ServerRecord, UNTIL_VISIBLE, apply, plan,
@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub(crate) removed: BTreeSet<u64>,
     /// Those of them of which the provider does not even say so.
     pub(crate) vanished: BTreeSet<u64>,
+    /// For which releases which servers have run all release commands.
+    migrated: BTreeSet<(ReleaseNumber, ServerName)>,
     launches: u64,
     operations: u64,
 }
@@ -70,6 +72,7 @@ impl World {
             roll_forwards: Default::default(),
             removed: BTreeSet::new(),
             vanished: BTreeSet::new(),
+            migrated: BTreeSet::new(),
             launches: 0,
             operations: 100,
         }
@@ -233,13 +236,18 @@ impl World {
                 }
                 server.exists = true;
                 let document = server.document.get_or_insert_default();
-                match document.request(&release.version, *number, release.hold, now) {
+                let gates = Gates { follows: topology.follows, hold: release.hold };
+                match document.request(&release.version, *number, gates, now) {
                     Ok(Requested::Recorded { .. }) => drop(server.told.insert(*number, (**topology).clone())),
                     Ok(Requested::Known) => {}
                     Err(_) => return false,
                 }
             }
             CloudStep::AwaitServer { place, .. } => return self.work(&place.server.clone(), 10),
+            CloudStep::ProceedOnServer(place, number) => {
+                let Some(server) = self.server(place) else { return false };
+                return server.document.as_mut().is_some_and(|document| document.proceed(*number).is_ok());
+            }
             CloudStep::CommitServer(place, number) => {
                 let Some(server) = self.server(place) else { return false };
                 return server.document.as_mut().is_some_and(|document| document.commit(*number).is_ok());
@@ -307,15 +315,37 @@ impl World {
                 document.fail(going.release, Failure::because("it was meant to fail"), now)
             } else {
                 match going.state {
+                    DeploymentState::Prepared if going.follows => return true,
                     DeploymentState::Ready if going.hold => return true,
                     DeploymentState::Deployed => document.succeed(going.release, BTreeMap::new(), now),
                     state => document.finish_state(going.release, state),
                 }
             };
             done.unwrap();
+            self.check_start(name, &going);
             self.check_switch(name);
         }
         true
+    }
+
+    /// Nothing starts before the release commands of whoever runs them have run.
+    fn check_start(&mut self, name: &ServerName, before: &Deployment) {
+        let document = self.servers[name].document.as_ref().unwrap();
+        let going = document.deployment.as_ref().filter(|going| going.release == before.release);
+        let Some(going) = going.filter(|going| going.state != before.state) else { return };
+        let number = going.release;
+        if before.state == DeploymentState::Preparing {
+            self.migrated.insert((number, name.clone()));
+        }
+        let Some(environment) = self.state.environments.get(&production()) else { return };
+        let Some(recorded) = environment.release(number) else { return };
+        if !going.state.is_started() || before.state.is_started() || recorded.release.repeats.is_some() {
+            return;
+        }
+        if let Some(leader) = leader(&recorded.release, &name.group) {
+            let ran = self.migrated.contains(&(number, leader.clone()));
+            assert!(ran, "{number} starts on {name} before the release commands have run on {leader}");
+        }
     }
 
     /// Where several servers switch together, none has switched before all were ready.
@@ -366,11 +396,12 @@ impl World {
         let has_trouble = wanted_servers.iter().any(|name| environment.servers[*name].trouble.is_some());
         let alive: BTreeSet<&ServerName> = self.servers.keys().collect();
         assert_eq!(alive, environment.servers.keys().collect(), "servers that nobody knows of, or the other way round");
-        assert!(has_trouble || alive == wanted_servers, "servers that nobody wants: {alive:?}");
         let Some(wanted) = environment.wanted_release() else { return };
         let number = wanted.release.number;
         let newest = environment.newest().unwrap();
         let gave_up = newest.release.refreshes.is_some() && newest.outcome != ReleaseOutcome::Serving;
+        // One of several that know each other stays until they have been told that it goes.
+        assert!(has_trouble || gave_up || alive == wanted_servers, "servers that nobody wants: {alive:?}");
         for (name, record) in environment.servers.iter().filter(|(name, _)| environment.wants(name)) {
             let server = &self.servers[name];
             let ours = record.trouble.as_ref().is_some_and(|trouble| trouble.release == Some(number));
@@ -412,6 +443,7 @@ impl World {
         let addresses: Vec<String> = databases.into_iter().map(address).collect();
         if name.group.as_str() == "db" {
             topology.address = Some(address(&self.servers[name]));
+            topology.shared = true;
             if redis.peers {
                 topology.members.insert("redis".parse().unwrap(), addresses);
             }
@@ -456,116 +488,4 @@ fn launch(record: &ServerRecord) -> u64 {
 
 fn planned_launch(state: &CloudState, place: &Place) -> Option<u64> {
     Some(launch(state.environments.get(&production())?.servers.get(&place.server)?))
-}
-
-/// Whatever is changed: nothing moves backwards.
-fn check_change(before: &CloudState, after: &CloudState, change: &Change) {
-    assert_eq!(after.generation, before.generation.next());
-    let Some(new) = after.environments.get(&production()) else { return };
-    let Some(old) = before.environments.get(&production()) else { return };
-    assert!(new.next_release >= old.next_release, "a release number was given out twice");
-    assert!(new.committed >= old.committed, "a commit was taken back");
-    assert!(new.serving >= old.serving, "an older release is said to serve");
-    if new.wanted < old.wanted {
-        let failed = old.wanted.and_then(|number| new.release(number)).unwrap();
-        assert!(!failed.is_pending(), "a release is not wanted any more and has not failed: {change:?}");
-        assert_eq!(new.wanted, new.serving);
-    }
-    for recorded in &old.releases {
-        if let Some(now) = new.release(recorded.release.number) {
-            assert_eq!(now.release, recorded.release, "a release was changed");
-        }
-    }
-}
-
-/// Whatever is planned: nothing is concluded from what was not seen.
-fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep], now: Timestamp) {
-    let records = steps.iter().filter(|step| matches!(step, CloudStep::Record(_) | CloudStep::RecordServer(_)));
-    let records = records.count();
-    assert!(records == 0 || records == steps.len(), "a change of the state does not come alone: {steps:?}");
-    let Some(environment) = state.environments.get(&production()) else { return };
-    let servers = &seen.servers[&production()];
-    for step in steps {
-        if let CloudStep::Record(Change::Commit { release, .. }) = step {
-            for name in environment.wanted_servers() {
-                let SeenServer::Present(seen) = &servers[name] else { panic!("a commit without seeing {name}") };
-                let outcome = seen.document.as_ref().unwrap().outcome(*release);
-                let refreshes = environment.release(*release).is_some_and(|found| found.release.refreshes.is_some());
-                let ready = matches!(&outcome, Outcome::Pending { state } if *state >= DeploymentState::Ready)
-                    || outcome == Outcome::Serving
-                    || (outcome == Outcome::Unknown && refreshes);
-                assert!(ready, "a commit while {name} is not ready: {outcome:?}");
-            }
-        }
-        match step {
-            CloudStep::HandRelease(place, number, topology) => {
-                let release = &environment.release(*number).unwrap();
-                check_order(environment, servers, place, release);
-                assert_eq!(topology.server.as_ref(), Some(&place.server));
-            }
-            CloudStep::Record(Change::Destroyed { .. }) => {
-                assert!(environment.servers.is_empty(), "a server is forgotten")
-            }
-            CloudStep::Record(Change::ForgetServer { server, .. }) => {
-                let since = environment.servers[server].unseen_since;
-                let is_gone = match servers[server] {
-                    SeenServer::Gone => true,
-                    SeenServer::Unseen => since.is_some_and(|since| now.since(since) >= UNTIL_VISIBLE),
-                    _ => false,
-                };
-                assert!(is_gone, "{server} may be there, or half made");
-            }
-            CloudStep::RemoveServer(place) => {
-                match &servers[&place.server] {
-                    SeenServer::Present(seen) => {
-                        assert!(!seen.exists && seen.document.is_none(), "removed with something on it");
-                    }
-                    SeenServer::Absent => {}
-                    other => panic!("removed without a look: {other:?}"),
-                }
-                assert!(environment.destroying || !environment.wants(&place.server), "removed and wanted");
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Whoever begins with a release: what it needs has started, and what only one server runs has run.
-fn check_order(
-    environment: &EnvironmentState,
-    servers: &BTreeMap<ServerName, SeenServer>,
-    place: &Place,
-    wanted: &RecordedRelease,
-) {
-    let release = &wanted.release;
-    let group = place.server.group.as_str();
-    let state = |name: &ServerName| {
-        let SeenServer::Present(seen) = &servers[name] else { return None };
-        let document = seen.document.as_ref()?;
-        match document.outcome(release.number) {
-            Outcome::Pending { state } => Some(state),
-            Outcome::Serving => Some(DeploymentState::Deployed),
-            // It may go on with what it has.
-            Outcome::Unknown if release.refreshes.is_some() => Some(DeploymentState::Deployed),
-            _ => None,
-        }
-    };
-    let first = |group: &str| environment.wanted_servers().find(|name| name.group.as_str() == group);
-    let needs_redis = release.is_split() && (group == "app" || (group == "jobs" && !release.processes.is_empty()));
-    if needs_redis {
-        let database = first("db").expect("a database before those who need it");
-        assert!(state(database) >= Some(DeploymentState::Ready), "{} begins before {database}", place.server);
-    }
-    let leader = match (release.is_split(), group) {
-        (true, "jobs") if release.processes.is_empty() => None,
-        (true, "jobs") => first("app"),
-        (true, group) => first(group),
-        (false, _) => environment.wanted_servers().next(),
-    };
-    if let Some(leader) = leader.filter(|leader| **leader != place.server)
-        && wanted.is_pending()
-        && release.repeats.is_none()
-    {
-        assert!(state(leader) >= Some(DeploymentState::StartingServices), "{} begins before {leader}", place.server);
-    }
 }

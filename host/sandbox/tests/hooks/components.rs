@@ -134,9 +134,11 @@ fn load_names_core_modules_and_missing_files() {
 #[test]
 fn optional_interfaces_are_found() {
     let harmless = Place::new().load(&hostile("harmless"));
-    assert_eq!(harmless.exports(), Exports { backup: false, topology: false });
+    assert_eq!(harmless.exports(), Exports { setup: false, backup: false, topology: false });
+    assert!(harmless.started(&context(), &[]).is_none());
     assert!(harmless.backup(&context(), &[]).is_none());
     assert!(harmless.restore(&context(), &[]).is_none());
+    assert!(harmless.restored(&context(), &[]).is_none());
     assert!(harmless.reshape(&context(), &[], &[], &[]).is_none());
 
     let functions = r#"
@@ -144,19 +146,81 @@ fn optional_interfaces_are_found() {
           (i32.store8 (i32.const 4100) (i32.const 2))
           (i32.store (i32.const 4104) (i32.const 1234))
           (i32.const 4096))
-        (export "jecloud:hook/backup@0.1.0#backup" (func $next))
+        (func $step (param i32) (result i32)
+          (i32.store8 (i32.const 4108) (i32.const 2))
+          (i32.store (i32.const 4112) (i32.const 5678))
+          (i32.const 4104))
+        (export "jecloud:hook/setup@0.1.0#started" (func $next))
+        (export "jecloud:hook/backup@0.1.0#backup" (func $step))
         (export "jecloud:hook/backup@0.1.0#restore" (func $next))
+        (export "jecloud:hook/backup@0.1.0#restored" (func $step))
         (export "jecloud:hook/topology@0.1.0#reshape" (func $next))"#;
     let full = componentize(&with_metadata(module("", functions), &contract(&[]), "full-hook")).unwrap();
     let full = Place::new().load(&full);
-    assert_eq!(full.exports(), Exports { backup: true, topology: true });
+    assert_eq!(full.exports(), Exports { setup: true, backup: true, topology: true });
     let member = jecloud_model::hook::Member { process: "redis.1".to_owned(), address: "10.0.0.1:6379".to_owned() };
     for answer in [
-        full.backup(&context(), &[]),
+        full.started(&context(), &[]),
         full.restore(&context(), &[]),
         full.reshape(&context(), std::slice::from_ref(&member), &[], &[]),
     ] {
         assert_eq!(answer.unwrap().unwrap().answer, Ok(jecloud_model::hook::Next::WaitMs(1234)));
+    }
+    for answer in [full.backup(&context(), &[]), full.restored(&context(), &[])] {
+        assert_eq!(answer.unwrap().unwrap().answer, Ok(jecloud_model::hook::Step::WaitMs(5678)));
+    }
+}
+
+/// What is counted in a backup goes to people and into documents: its shape is checked. Fails without the checks in
+/// `answer::contents`.
+#[test]
+fn what_is_in_a_copy_is_checked() {
+    // done({version, counts: [{name, number}, …]}): version at 5000, names at 5100, the list at 5200, entries of 16 bytes.
+    let answers = |version: &str, names: &[&str]| {
+        let mut data = vec![(5000, version.as_bytes().to_vec())];
+        let mut entries = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            let at = 5100 + u32::try_from(index).unwrap() * 10;
+            data.push((at, name.as_bytes().to_vec()));
+            entries.extend([at, u32::try_from(name.len()).unwrap(), 7, 0].iter().flat_map(|word| word.to_le_bytes()));
+        }
+        data.push((5200, entries));
+        let length = u32::try_from(version.len()).unwrap();
+        // result: ok at 4104; variant: done at 4108; contents from 4112.
+        let words = [5000, length, 5200, u32::try_from(names.len()).unwrap()];
+        data.push((4112, words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect()));
+        let data: String = data
+            .iter()
+            .map(|(at, bytes)| {
+                let bytes: String = bytes.iter().map(|byte| format!("\\{byte:02x}")).collect();
+                format!("(data (i32.const {at}) \"{bytes}\")")
+            })
+            .collect();
+        let functions = format!(
+            r#"{data}
+            (func $step (param i32) (result i32) (i32.const 4104))
+            (func $next (param i32) (result i32) (i32.const 6000))
+            (export "jecloud:hook/backup@0.1.0#backup" (func $step))
+            (export "jecloud:hook/backup@0.1.0#restore" (func $next))
+            (export "jecloud:hook/backup@0.1.0#restored" (func $step))
+            (export "jecloud:hook/setup@0.1.0#started" (func $next))
+            (export "jecloud:hook/topology@0.1.0#reshape" (func $next))"#
+        );
+        let hook = componentize(&with_metadata(module("", &functions), &contract(&[]), "full-hook")).unwrap();
+        Place::new().load(&hook).backup(&context(), &[]).unwrap().map(|called| called.answer.unwrap())
+    };
+    let counts = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), 7)).collect();
+    let contents = jecloud_model::hook::Contents { version: "7.0.15".to_owned(), counts: counts(&["a", "b"]) };
+    assert_eq!(answers("7.0.15", &["a", "b"]).unwrap(), jecloud_model::hook::Step::Done(contents));
+    for (version, names, expected) in [
+        ("", &["a"][..], "no version"),
+        ("7\n", &[], "no version"),
+        ("7", &["a", "a"], "it counts \"a\" twice"),
+        ("7", &[""], "no name of a count"),
+        ("7", &["\u{1b}["], "no name of a count"),
+    ] {
+        let error = answers(version, names).unwrap_err().to_string();
+        assert!(error.contains(expected), "{version:?} {names:?}: {error}");
     }
 }
 

@@ -14,7 +14,7 @@ fn a_hook_that_does_no_harm_gets_through() {
     assert_eq!((description.name.as_str(), description.version.as_str()), ("evil", "1.0.0"));
     assert_eq!(hook.required_packages(&context()).unwrap().answer, Ok(vec![]));
     assert_eq!(prepare(&hook).unwrap().answer, Ok(jecloud_model::hook::Plan::default()));
-    assert_eq!(hook.deployed(&context(), &[]).unwrap().answer, Ok(jecloud_model::hook::Next::Done));
+    assert_eq!(hook.deployed(&context(), &[]).unwrap().answer, Ok(jecloud_model::hook::Next::Done(())));
 }
 
 /// Fails (never ends) without `set_epoch_deadline`, and without the ticker's thread.

@@ -106,6 +106,11 @@ impl Distribution for Apt {
         versions.into_iter().next()
     }
 
+    fn brings(&self, package: &str, path: &str) -> bool {
+        let files = self.is_package_name(package).then(|| look_up(self.query().args(["--listfiles", "--", package])));
+        files.flatten().is_some_and(|files| files.lines().any(|file| file == path))
+    }
+
     fn lacks_lists(&self) -> bool {
         let is_list = |name: &std::ffi::OsString| name.to_string_lossy().contains("_Packages");
         jecloud_launch::is_root()
@@ -181,5 +186,7 @@ mod tests {
         let version = Apt::default().installed("libc6").expect("every Debian has a C library");
         assert!(version.starts_with(|first: char| first.is_ascii_digit()), "{version}");
         assert_eq!(Apt::default().installed("no-such-package-anywhere"), None);
+        assert!(Apt::default().brings("apt", "/usr/bin/apt-get"), "every Debian has apt");
+        assert!(!Apt::default().brings("libc6", "/usr/bin/apt-get"));
     }
 }

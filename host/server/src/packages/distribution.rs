@@ -46,6 +46,9 @@ pub trait Distribution {
     /// The highest of several known versions of a package.
     fn highest(&self, package: &str, versions: Vec<String>) -> Option<String>;
 
+    /// Whether an installed package has brought this file.
+    fn brings(&self, package: &str, path: &str) -> bool;
+
     /// Whether packages could be installed, but none is known yet: on a fresh machine, or in a container, nobody has
     /// fetched the lists.
     fn lacks_lists(&self) -> bool;
@@ -160,6 +163,16 @@ pub fn install(
         .collect()
 }
 
+/// The version that would be installed of a package, where none is.
+///
+/// # Errors
+///
+/// A [`Failure`] that says that it cannot be had.
+pub(crate) fn exact(manager: &dyn Distribution, wanted: &Wanted) -> Result<String, ServerError> {
+    let chosen = choose(manager, &[wanted])?;
+    Ok(chosen.into_iter().map(|(_, version)| version).next().unwrap_or_default())
+}
+
 /// The name and exact version of each.
 fn choose(manager: &dyn Distribution, missing: &[&Wanted]) -> Result<Vec<(String, String)>, ServerError> {
     let name = manager.name();
@@ -184,6 +197,7 @@ fn choose(manager: &dyn Distribution, missing: &[&Wanted]) -> Result<Vec<(String
                     known.join(", "),
                     requirement.in_words()
                 ))
+                .hint("Where jecloud.lock holds that version, `jecloud upgrade` moves on to one that there is.")
                 .into()),
             }
         })
@@ -191,7 +205,7 @@ fn choose(manager: &dyn Distribution, missing: &[&Wanted]) -> Result<Vec<(String
 }
 
 /// Versions may have an epoch in front, which no person writes: `1:2.3-4`.
-pub(super) fn without_epoch(version: &str) -> &str {
+pub(crate) fn without_epoch(version: &str) -> &str {
     version.split_once(':').map_or(version, |(_, rest)| rest)
 }
 

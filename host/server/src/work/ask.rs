@@ -1,78 +1,85 @@
-//! Deployed: the hooks are asked whether more is to be done. Each is a step function whose results are journaled, so
-//! that a roll-forward that dies between two steps loses none.
+//! Deployed: the release has started on all servers. Services that span several are given the shape that is wanted, and the
+//! hooks are asked whether more is to be done.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
-use jecloud_model::app::Failure;
-use jecloud_model::hook::Next;
+use jecloud_model::hook::{Context, Member};
 use jecloud_model::ids::ServiceName;
+use jecloud_model::prepared::Prepared;
 
 use super::Work;
-use crate::environment;
+use super::steps::{OfRelease, drive, wait};
+use crate::commands::Runner;
+use crate::environment::Surroundings;
 use crate::error::ServerError;
 use crate::hooks::Asked;
-use crate::tables;
 
-/// A hook that is not done after so many answers never is.
-const MOST_ANSWERS: usize = 1000;
-
-/// Nor one that is not done after this time.
-const DEADLINE: Duration = Duration::from_secs(30 * 60);
+/// The step functions.
+const DEPLOYED: &str = "deployed";
+/// See [`DEPLOYED`].
+const RESHAPE: &str = "reshape";
 
 pub(super) fn perform(work: &Work<'_>) -> Result<BTreeMap<ServiceName, BTreeMap<String, String>>, ServerError> {
-    let begin = Instant::now();
     let release = work.place.release(work.number)?;
-    let prepared = work.place.prepared(work.number)?;
+    let Some(prepared) = work.place.prepared(work.number)? else { return Ok(BTreeMap::new()) };
     for asked in Asked::of_server(work.server, &release, work.place)? {
-        if work.place.journal(work.number)?.done.contains(asked.service) {
+        if work.place.journal(work.number)?.steps(DEPLOYED, asked.service).done {
             continue;
         }
-        let mut answers = 0;
-        loop {
-            let results = work.place.journal(work.number)?.results.get(asked.service).cloned().unwrap_or_default();
-            let context = asked.context(&release, work.document, work.document.current_version.as_ref());
-            match asked.deployed(&context, &results)? {
-                Next::Done => break,
-                Next::Again(commands) => {
-                    let surroundings = environment::Surroundings::new(work.place, work.user, &release, asked.service)?;
-                    let filling = surroundings.filling();
-                    let runner = surroundings.runner(work, &filling);
-                    let round = results.len();
-                    let mut new = Vec::new();
-                    for command in &commands {
-                        new.push(runner.run_once(&format!("deployed-{round}"), command)?);
-                    }
-                    let mut journal = work.place.journal(work.number)?;
-                    journal.results.entry(asked.service.clone()).or_default().extend(new);
-                    work.place.write_journal(work.number, &journal)?;
-                }
-                Next::WaitMs(milliseconds) => wait(work, Duration::from_millis(milliseconds.into()))?,
-            }
-            answers += 1;
-            if answers >= MOST_ANSWERS || begin.elapsed() >= DEADLINE {
-                return Err(Failure::because(format!(
-                    "the hook of service {} was not done after {answers} answers and {} seconds",
-                    asked.service,
-                    begin.elapsed().as_secs()
-                ))
-                .into());
-            }
-        }
-        let mut journal = work.place.journal(work.number)?;
-        journal.done.push(asked.service.clone());
-        work.place.write_journal(work.number, &journal)?;
+        let ports = prepared.ports(asked.service);
+        let surroundings = Surroundings::new(work.place, work.user, &release, asked.service)?;
+        let filling = surroundings.filling_with(&ports);
+        let context = asked.context(&release, work.document, work.document.current_version.as_ref());
+        reshape(work, &asked, &context, &prepared, &surroundings.runner_of_service(work, &filling))?;
+        let runner = surroundings.runner(work, &filling);
+        drive(
+            &asked,
+            DEPLOYED,
+            &OfRelease { work, function: DEPLOYED, asked: &asked, runner: &runner },
+            &|results| asked.deployed(&context, results, &ports),
+            &|duration| wait(work, duration),
+        )?;
     }
-    Ok(prepared.map(|prepared| prepared.remember).unwrap_or_default())
+    Ok(prepared.remember)
 }
 
-fn wait(work: &Work<'_>, duration: Duration) -> Result<(), ServerError> {
-    let end = Instant::now() + duration;
-    while Instant::now() < end {
-        if (work.cancel)() {
-            return Err(jecloud_model::app::Stale(work.number).into());
-        }
-        tables::pause();
+/// Goes from the members that a service has to those that it should have: from its first server, and nowhere else.
+fn reshape(
+    work: &Work<'_>,
+    asked: &Asked<'_>,
+    context: &Context,
+    prepared: &Prepared,
+    runner: &Runner<'_>,
+) -> Result<(), ServerError> {
+    let topology = work.place.topology(work.number)?;
+    let Some(addresses) = topology.members.get(asked.service) else { return Ok(()) };
+    if !asked.exports().topology || !topology.runs_once(asked.service) {
+        return Ok(());
     }
+    let wanted = prepared.members(asked.service, addresses);
+    let known = work.place.document()?.members.get(asked.service).cloned();
+    if known.as_ref() == Some(&wanted) {
+        return Ok(());
+    }
+    let present = known.unwrap_or_else(|| wanted.first().cloned().into_iter().collect());
+    if present != wanted {
+        let ports = prepared.ports(asked.service);
+        drive(
+            asked,
+            RESHAPE,
+            &OfRelease { work, function: RESHAPE, asked, runner },
+            &|results| asked.reshape(context, (&present, &wanted), results, &ports),
+            &|duration| wait(work, duration),
+        )?;
+    }
+    record(work, asked.service, wanted)
+}
+
+fn record(work: &Work<'_>, service: &ServiceName, members: Vec<Member>) -> Result<(), ServerError> {
+    let recorded = work.place.change(|document| {
+        document.members.insert(service.clone(), members);
+        Ok::<(), std::convert::Infallible>(())
+    })?;
+    recorded.unwrap_or_else(|never| match never {});
     Ok(())
 }

@@ -11,6 +11,7 @@ use jecloud_model::ids::{InstanceId, ServiceName};
 use jecloud_model::prepared::{Prepared, PreparedRoute};
 use jecloud_model::processes::ProcessSpec;
 use jecloud_model::release::Release;
+use jecloud_model::topology::Topology;
 
 use super::{Work, packages};
 use crate::allocation::{Ports, ports_of};
@@ -37,7 +38,8 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
         // What was installed a moment ago is what the next deployment finds pinned: it must lead to the same plan.
         context.pins.extend(installed.get(asked.service).cloned().unwrap_or_default());
         let plan = asked.prepare_deploy(&context)?;
-        for text in plan.notes.iter().cloned().chain(stays_here(&release, asked.service, &plan)) {
+        let kept = [stays_here(&release, asked.service, &plan), no_secrets(&release, &topology, asked.service, &plan)];
+        for text in plan.notes.iter().cloned().chain(kept.into_iter().flatten()) {
             work.place.tell(work.number, What::Note { text });
         }
         planned.push(Planned { service: asked.service.clone(), plan });
@@ -93,6 +95,17 @@ fn stays_here(release: &Release, service: &ServiceName, plan: &Plan) -> Option<S
         format!(
             "service {service} gives {kept} to its own servers only: its hook does not say that it gives it to others"
         )
+    })
+}
+
+/// What is said of code that looks like the app's where none was to be expected: it does without the app's secrets.
+fn no_secrets(release: &Release, topology: &Topology, service: &ServiceName, plan: &Plan) -> Option<String> {
+    let here = release.secrets_on(topology);
+    let absent = release.secrets.iter().filter(|(name, secret)| secret.variable && !here.contains(name.as_str()));
+    let absent: Vec<&str> = absent.map(|(name, _)| name.as_str()).collect();
+    (!absent.is_empty() && plan.processes.iter().any(|process| process.beside)).then(|| {
+        let absent = absent.join(", ");
+        format!("service {service} does without {absent}: its hook asks for no file of the app")
     })
 }
 

@@ -10,9 +10,12 @@ use jecloud_model::processes::{Exit, ProcessSpec, ProcessState, ProcessStatus};
 use jecloud_model::time::Timestamp;
 
 use super::Work;
+use super::steps::{OfRelease, drive, wait};
 use crate::clock::now;
+use crate::environment::Surroundings;
 use crate::error::ServerError;
 use crate::health::{Finding, probe};
+use crate::hooks::Asked;
 use crate::listening;
 use crate::tables;
 
@@ -23,9 +26,41 @@ const SHOWN_LINES: usize = 10;
 /// every deployment.
 const STAYS_UP: Duration = Duration::from_millis(250);
 
-/// Those that outlive releases: what the app needs.
+/// The step function that is asked when they have.
+const STARTED: &str = "started";
+
+/// Those that outlive releases: what the app needs. When they work, their hooks do what has to be done before it comes.
 pub(super) fn services(work: &Work<'_>) -> Result<String, ServerError> {
-    awaited(work, |spec| spec.id.release.is_none())
+    let names = awaited(work, |spec| spec.id.release.is_none())?;
+    if !names.is_empty() {
+        set_up(work)?;
+    }
+    Ok(names)
+}
+
+fn set_up(work: &Work<'_>) -> Result<(), ServerError> {
+    let Some(prepared) = work.place.prepared(work.number)? else { return Ok(()) };
+    let release = work.place.release(work.number)?;
+    for asked in Asked::of_server(work.server, &release, work.place)? {
+        let runs = prepared.processes.iter().any(|spec| spec.service == *asked.service && spec.id.release.is_none());
+        let done = work.place.journal(work.number)?.steps(STARTED, asked.service).done;
+        if !asked.exports().setup || !runs || done {
+            continue;
+        }
+        let ports = prepared.ports(asked.service);
+        let surroundings = Surroundings::new(work.place, work.user, &release, asked.service)?;
+        let filling = surroundings.filling_with(&ports);
+        let runner = surroundings.runner_of_service(work, &filling);
+        let context = asked.context(&release, work.document, work.document.current_version.as_ref());
+        drive(
+            &asked,
+            STARTED,
+            &OfRelease { work, function: STARTED, asked: &asked, runner: &runner },
+            &|results| asked.started(&context, results, &ports),
+            &|duration| wait(work, duration),
+        )?;
+    }
+    Ok(())
 }
 
 /// All others.

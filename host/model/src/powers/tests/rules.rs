@@ -3,7 +3,7 @@
 
 use super::super::*;
 use super::fixtures::*;
-use crate::hook::{Health, HookRoute, Identity, Next, OptionValue, Plan, Source};
+use crate::hook::{Command, Health, HookRoute, Identity, OptionValue, Plan, Source};
 
 #[test]
 fn what_is_in_order_passes() {
@@ -372,19 +372,19 @@ fn a_mirror_that_the_person_names_needs_no_power() {
 }
 
 #[test]
-fn answers_after_the_switch() {
+fn answers_of_step_functions() {
     let (service, powers, limits) = ("node".parse().unwrap(), powers(), PlanLimits::default());
     let allowed = allowed(&service, &powers, &powers, &limits);
-    assert_eq!(check_next(&Next::Done, allowed), Ok(()));
-    assert_eq!(check_next(&Next::WaitMs(60_000), allowed), Ok(()));
-    one_refusal(&check_next(&Next::WaitMs(60_001), allowed).unwrap_err(), "wait-ms: the time 60001 is not between");
-    assert_eq!(check_next(&Next::Again(vec![command("a", &["npm"])]), allowed), Ok(()));
-    let twice = vec![command("a", &["npm"]), command("a", &["npm"])];
-    one_refusal(&check_next(&Next::Again(twice), allowed).unwrap_err(), "again[1] install dependencies: its id");
-    one_refusal(
-        &check_commands(&[command("a", &["curl"])], allowed).unwrap_err(),
-        "again[0] install dependencies: the hook",
-    );
+    assert_eq!(check_wait(60_000, allowed), Ok(()));
+    one_refusal(&check_wait(60_001, allowed).unwrap_err(), "wait-ms: the time 60001 is not between");
+    let check = |commands: &[Command]| check_commands(commands, &["db".to_owned()], allowed);
+    assert_eq!(check(&[command("a", &["npm"])]), Ok(()));
+    let twice = [command("a", &["npm"]), command("a", &["npm"])];
+    one_refusal(&check(&twice).unwrap_err(), "again[1] install dependencies: its id");
+    one_refusal(&check(&[command("a", &["curl"])]).unwrap_err(), "again[0] install dependencies: the hook");
+    // Its own ports are known by then, others are not.
+    assert_eq!(check(&[command("a", &["npm", "{port:db}"])]), Ok(()));
+    one_refusal(&check(&[command("a", &["npm", "{port:http}"])]).unwrap_err(), "again[0] install dependencies: ");
 }
 
 #[test]
