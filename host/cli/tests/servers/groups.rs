@@ -231,16 +231,20 @@ fn redis_has_a_server_of_its_own() {
     says(&hosts[0], ":1");
     says(&hosts[1], ":2");
     project.jecloud(&["run", "--", "node", "-p", "process.env.TOKEN"]).ok().says("hunter2");
+    // It has never written anything, which is no mistake; that there is no such process is one.
+    assert_eq!(project.jecloud(&["logs", "-p", "web"]).ok().stdout, "");
+    let unknown = project.jecloud(&["logs", "-p", "nobody"]).code(2).says("no process nobody has written anything");
+    unknown.says("app-1: There are: web.1.").says("db-1: There are: redis.1.");
     let (node, redis) = (hook("node"), hook("redis"));
     assert_eq!(handed(&project, "app-1"), (vec!["TOKEN".to_owned(), "redis-password".to_owned()], vec![node.clone()]));
     assert_eq!(handed(&project, "db-1"), (vec!["redis-password".to_owned()], vec![redis.clone()]));
     // It runs on, and keeps what it was given, while the app is deployed again.
     project.write("server.js", &format!("{CLIENT}// once more\n"));
-    project.write("jecloud.toml", &format!("{config}[processes.web]\nhealth = \"/\"\n"));
+    project.write("jecloud.toml", &format!("{config}[processes.web]\ncount = 1\n"));
     project.jecloud(&["deploy"]).ok();
-    says(&hosts[0], ":");
+    says(&hosts[0], ":3");
     assert_eq!(handed(&project, "db-1"), (vec!["redis-password".to_owned()], vec![redis]));
     // A name that none has is found by those who have both hooks.
-    project.write("jecloud.toml", &format!("{config}[processes.wbe]\nhealth = \"/\"\n"));
+    project.write("jecloud.toml", &format!("{config}[processes.wbe]\ncount = 1\n"));
     project.jecloud(&["deploy"]).code(1).says("wbe").says("still serves");
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jecloud_model::app::{AppDocument, Deployment, DeploymentState, Failure, Gates, Outcome, Requested};
 use jecloud_model::cloud::{
-    Change, CloudState, CloudStep, EnvironmentState, Objects, Operation, Place, RecordedRelease, ReleaseOutcome,
-    SeenCloud, SeenEnvironment, SeenServer, ServerName, ServerRecord, UNTIL_VISIBLE, apply, plan,
+    Change, CloudState, CloudStep, Objects, Operation, Place, ReleaseOutcome, SeenCloud, SeenEnvironment, SeenServer,
+    ServerName, ServerRecord, UNTIL_VISIBLE, apply, plan,
 };
 use jecloud_model::ids::ServerGroup;
 use jecloud_model::ids::{Digest, OperationId, ReleaseNumber, VersionId};
@@ -16,6 +16,7 @@ use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
 use jecloud_model::topology::{Told, Topology};
 
+use crate::checks::{check_change, check_plan, leader};
 use crate::{Story, operation_id, production, start};
 
 /// A server that was made.
