@@ -310,10 +310,19 @@ impl Machine for RemoteMachine {
     ) -> Result<(), MachineError> {
         let (program, root) = (text(&self.places.program), text(self.places.root.path()));
         let argv = self.command(args, &program, &root);
-        let result = self.once_more(|session| session.follow(&argv, on_line, cancel));
+        // Where it says no, the last line is why.
+        let mut last = String::new();
+        let mut on_line = |line: &str| {
+            line.clone_into(&mut last);
+            on_line(line)
+        };
+        let result = self.once_more(|session| session.follow(&argv, &mut on_line, cancel));
         match result {
             Ok(finished) if finished.ended == Ended::Enough => Ok(()),
-            Ok(finished) => check("follow", &self.output(args, finished)?).map_err(|error| self.named(error)),
+            Ok(finished) => {
+                let finished = Finished { stdout: last.into_bytes(), ..finished };
+                check("follow", &self.output(args, finished)?).map_err(|error| self.named(error))
+            }
             Err(RemoteError::Cancelled { .. }) => Ok(()),
             Err(error) => Err(self.failed(error)),
         }
