@@ -18,6 +18,7 @@ use crate::allocation::{Ports, ports_of};
 use crate::commands::{Runner, kept_name};
 use crate::environment::Surroundings;
 use crate::error::ServerError;
+use crate::fill::Filling;
 use crate::hooks::Asked;
 use crate::part;
 use crate::wishes::{self, Planned};
@@ -144,27 +145,26 @@ fn gives(
             continue;
         }
         let around = Surroundings::new(work.place, work.user, release, service)?;
-        let mut filling = around.filling();
-        filling.ports = outside_of_processes(work, plan, ports);
+        let filling = outside_of_processes(work, &around, plan, ports);
         gives.insert(service.clone(), filling.environment("values", &plan.values)?);
     }
     Ok(gives)
 }
 
-/// The ports of a plan by their names alone: those of first instances, and of the first process that has the name.
-fn outside_of_processes(work: &Work<'_>, plan: &Plan, ports: &Ports) -> BTreeMap<String, u16> {
+/// For templates outside of any process, with ports by their names alone: those of first instances, and of the first process
+/// that has the name.
+fn outside_of_processes<'a>(work: &Work<'_>, around: &'a Surroundings<'_>, plan: &Plan, ports: &Ports) -> Filling<'a> {
     let mut named = BTreeMap::new();
     for process in plan.processes.iter().rev() {
         if let Some(first) = instances(work, process).first() {
             named.extend(ports.get(first).cloned().unwrap_or_default());
         }
     }
-    named
+    Filling { ports: named, ..around.filling() }
 }
 
 fn write_files(work: &Work<'_>, around: &Surroundings<'_>, plan: &Plan, ports: &Ports) -> Result<(), ServerError> {
-    let mut filling = around.filling();
-    filling.ports = outside_of_processes(work, plan, ports);
+    let filling = outside_of_processes(work, around, plan, ports);
     for file in &plan.files {
         let line = format!("file {}", file.path);
         let path = std::path::PathBuf::from(filling.text(&line, &file.path)?);
