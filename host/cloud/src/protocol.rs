@@ -291,6 +291,33 @@ pub fn check(command: &str, output: &Output) -> Result<(), MachineError> {
     }
 }
 
+/// The answer of a server that says no to whoever follows something: it is told from the lines before it.
+#[derive(Debug, Default)]
+pub struct LastWords(Option<String>);
+
+/// What is kept of an answer: more than any has.
+const LONGEST_ANSWER: usize = 64 << 10;
+
+impl LastWords {
+    /// Whether a line is one of the answer, which begins with a brace that no other line is: it is kept then.
+    pub fn take(&mut self, line: &str) -> bool {
+        if line == "{" {
+            self.0 = Some(String::new());
+        }
+        let Some(words) = &mut self.0 else { return false };
+        if words.len() + line.len() < LONGEST_ANSWER {
+            words.push_str(line);
+            words.push('\n');
+        }
+        true
+    }
+
+    /// The answer, for [`check`].
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0.unwrap_or_default().into_bytes()
+    }
+}
+
 /// The last 300 characters of what a command wrote, in one line.
 fn end_of(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);

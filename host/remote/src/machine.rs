@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use jecloud_cloud::{Interactive, Machine, MachineError, ObjectStore, Output, check};
+use jecloud_cloud::{Interactive, LastWords, Machine, MachineError, ObjectStore, Output, check};
 use jecloud_model::layout::ServerRoot;
 
 use crate::binaries::Binaries;
@@ -310,12 +310,8 @@ impl Machine for RemoteMachine {
     ) -> Result<(), MachineError> {
         let (program, root) = (text(&self.places.program), text(self.places.root.path()));
         let argv = self.command(args, &program, &root);
-        // Where it says no, the last line is why.
-        let mut last = String::new();
-        let mut on_line = |line: &str| {
-            line.clone_into(&mut last);
-            on_line(line)
-        };
+        let mut last = LastWords::default();
+        let mut on_line = |line: &str| if last.take(line) { ControlFlow::Continue(()) } else { on_line(line) };
         let result = self.once_more(|session| session.follow(&argv, &mut on_line, cancel));
         match result {
             Ok(finished) if finished.ended == Ended::Enough => Ok(()),

@@ -84,10 +84,6 @@ fn collect(servers: Vec<Reached>, args: &[&str], several: bool, wish: &Wish) -> 
 fn follow(servers: Vec<Reached>, args: &[&str], several: bool, json: bool) -> Result<(), Failure> {
     let answers = fleet::at_once(servers, |(name, machine)| {
         let mut on_line = |line: &str| {
-            // Where a server says no, its last line is why, and no line of the log.
-            if line.starts_with('{') {
-                return ControlFlow::Continue(());
-            }
             write(line, several.then_some(&name), json);
             ControlFlow::Continue(())
         };
