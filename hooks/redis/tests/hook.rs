@@ -82,15 +82,18 @@ fn a_version_that_cannot_be_had_is_refused() {
 #[test]
 fn it_listens_where_nobody_else_does_and_its_password_is_in_no_argument() {
     let plan = plan(&with_redis().build()).expect("a plan");
-    let [file] = &plan.files[..] else { panic!() };
-    assert_eq!(file.mode, 0o600);
+    let [file, _] = &plan.files[..] else { panic!() };
+    assert!(plan.files.iter().all(|file| file.mode == 0o600));
     for line in ["bind 127.0.0.1", "port {port:redis}", "requirepass {secret:redis-password}", "appendfsync everysec"] {
         assert!(file.content.lines().any(|found| found == line), "{line} in {}", file.content);
     }
     // Where other servers need it, it listens for them too, and is started anew when it has another address.
-    let for_others = |host: &str| testing::prepare_deploy::<RedisHook>(&with_redis().fact("host", host).build());
-    let [here, there] = ["127.0.0.1", "10.0.0.7"].map(|host| for_others(host).expect("a plan").files[0].clone());
-    assert_eq!(here, *file);
+    let on = |host: &str, shared: &str| {
+        let context = with_redis().fact("host", host).fact("hosts", host).fact("shared", shared).build();
+        testing::prepare_deploy::<RedisHook>(&context).expect("a plan").files[0].clone()
+    };
+    let there = on("10.0.0.7", "true");
+    assert_eq!([on("127.0.0.1", "true"), on("10.0.0.7", "false")], [file.clone(), file.clone()]);
     assert!(there.content.lines().any(|line| line == "bind 127.0.0.1 -10.0.0.7"), "{}", there.content);
     assert_ne!(there.path, file.path);
     let [process] = &plan.processes[..] else { panic!() };
@@ -161,4 +164,15 @@ fn data_is_not_given_to_a_redis_that_might_not_read_it() {
         }
         assert!(plan(&builder.build()).is_ok(), "{now} after {wrote}");
     }
+}
+
+/// Fails where data is given to another Redis that cannot be given back.
+#[test]
+fn a_backup_comes_before_a_step_without_a_way_back() {
+    let wants_backup = |wrote: &str| {
+        let plan = plan(&with_redis().setting("version", "7").remembered("version", wrote).build()).expect("a plan");
+        plan.options.get("backup-first").is_some()
+    };
+    assert!(wants_backup("6.2.14"));
+    assert!(!wants_backup("7.0.11") && !wants_backup("7.0.15"));
 }

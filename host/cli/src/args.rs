@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use jecloud_model::cloud::Basis;
 use jecloud_model::cloud::ServerName;
-use jecloud_model::ids::{AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, VersionId};
+use jecloud_model::ids::{
+    AppName, BackupId, Digest, EnvironmentName, ProcessName, ReleaseNumber, ServiceName, VersionId,
+};
 
 /// The cloud stack in one binary: turns a directory into a running, supervised, health-checked application.
 #[derive(Debug, Parser)]
@@ -27,7 +29,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// The environment of the app
-    #[arg(short, long, global = true, default_value = "production", value_name = "ENV")]
+    #[arg(short, long, global = true, default_value = "production", value_name = "ENV", value_parser = own_environment)]
     pub(crate) env: EnvironmentName,
     /// The app's directory, or one below it [default: this one]
     #[arg(short = 'C', long = "directory", global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -35,6 +37,15 @@ pub(crate) struct Global {
     /// Answer yes to every question
     #[arg(short, long, global = true)]
     pub(crate) yes: bool,
+}
+
+/// An environment that somebody may have: those in which backups are tried out are nobody's.
+fn own_environment(text: &str) -> Result<EnvironmentName, String> {
+    let name: EnvironmentName = text.parse().map_err(|error: jecloud_model::ids::InvalidId| error.to_string())?;
+    match name.is_scratch() {
+        true => Err(format!("{name} is what JeCloud calls a place in which it tries a backup out")),
+        false => Ok(name),
+    }
 }
 
 /// One verb each.
@@ -151,8 +162,41 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Delete an environment of the app, with its data
-    Destroy,
+    /// Back the data of services up, into the app's store
+    Backup {
+        /// Which [default: every service that can be backed up]
+        service: Option<ServiceName>,
+        /// Restore it into a scratch instance, and compare what is found there
+        #[arg(long)]
+        verify: bool,
+        /// Print what came of it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the backups of an environment, or delete some
+    Backups {
+        #[command(subcommand)]
+        action: Option<BackupsAction>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace the data of a service by what is in a backup
+    Restore {
+        /// Which service
+        service: ServiceName,
+        /// As `jecloud backups` lists it, or what it begins or ends with [default: the newest]
+        backup: Option<String>,
+        /// Into this environment [default: the one that the backup is of]
+        #[arg(long, value_name = "ENV", value_parser = own_environment)]
+        into: Option<EnvironmentName>,
+    },
+    /// Delete an environment of the app, with its data, after a last backup
+    Destroy {
+        /// Make no last backup
+        #[arg(long)]
+        no_backup: bool,
+    },
     /// Finish what was begun, from wherever it stopped
     Fwd {
         /// Print JSON
@@ -242,6 +286,19 @@ pub(crate) enum EnvAction {
     },
 }
 
+/// `jecloud backups …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupsAction {
+    /// List them, the newest first
+    Ls,
+    /// Delete backups for good
+    Delete {
+        /// As listed, or what they begin or end with
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+}
+
 /// `jecloud state …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum StateAction {
@@ -279,7 +336,7 @@ pub(crate) enum HookAction {
         file: PathBuf,
         /// The service it is to serve [default: its own name]
         #[arg(long)]
-        name: Option<jecloud_model::ids::ServiceName>,
+        name: Option<ServiceName>,
     },
     /// List built-in and added hooks
     Ls {
@@ -290,7 +347,7 @@ pub(crate) enum HookAction {
     /// Take a hook out of jecloud.lock
     Rm {
         /// The service
-        name: jecloud_model::ids::ServiceName,
+        name: ServiceName,
     },
     /// Show what a component is and needs
     Inspect {
@@ -372,6 +429,27 @@ pub(crate) enum ServerAction {
     },
     /// Tell the exact versions that a release resolved to
     Pins { app: AppName, environment: EnvironmentName, release: ReleaseNumber },
+    /// Keep the key on standard input, with which backups are sealed
+    PutBackupKey { app: AppName, environment: EnvironmentName },
+    /// Record that a backup is wanted and begin with it
+    Backup {
+        app: AppName,
+        environment: EnvironmentName,
+        service: ServiceName,
+        id: BackupId,
+        /// Restore it into a scratch instance and compare
+        #[arg(long)]
+        verify: bool,
+        /// The schedule asks for it
+        #[arg(long)]
+        scheduled: bool,
+    },
+    /// Say what is known of backups
+    Backups { app: AppName, environment: EnvironmentName },
+    /// Remove a backup that is at its end
+    ForgetBackup { app: AppName, environment: EnvironmentName, id: BackupId },
+    /// Take a sealed file, of which the manifest is on standard input, and begin to bring it back
+    Restore { app: AppName, environment: EnvironmentName, service: ServiceName, file: PathBuf },
     /// End the process manager, the front and all processes
     Shutdown,
 }

@@ -66,6 +66,14 @@ pub(crate) fn describe(sandbox: &Sandbox, wasm: &[u8]) -> Result<Description, Fa
     })
 }
 
+/// Whether a component can back its service's data up.
+pub(crate) fn backs_up(sandbox: &Sandbox, wasm: &[u8]) -> Result<bool, Failure> {
+    let loaded = sandbox.load(wasm).map_err(|error| {
+        Failure::from_error(Code::Failed, "the hook cannot be used", &error).world("Nothing was changed.")
+    })?;
+    Ok(loaded.exports().backup)
+}
+
 /// Services that a directory is recognised by: the built-in hooks, each with the file that gave it away.
 pub(crate) fn detect(
     sandbox: &Sandbox,

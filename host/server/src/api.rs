@@ -141,7 +141,9 @@ pub fn status(
     let mut environments = Vec::new();
     let known = crate::basis::known(root)?;
     for place in Place::all(root)?.into_iter().chain(users::left_over(root)?) {
-        if app.is_some_and(|app| *app != place.app)
+        // What a backup is tried out in is nobody's environment.
+        if place.environment.is_scratch()
+            || app.is_some_and(|app| *app != place.app)
             || environment.is_some_and(|environment| *environment != place.environment)
         {
             continue;

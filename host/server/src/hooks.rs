@@ -6,7 +6,9 @@ use std::path::Path;
 use jecloud_disk::{durable, tree};
 use jecloud_model::app::{AppDocument, Failure};
 use jecloud_model::glob::Glob;
-use jecloud_model::hook::{CommandResult, Context, Description, Member, Next, Options, Package, Plan, Problem, Step};
+use jecloud_model::hook::{
+    CommandResult, Contents, Context, Description, Member, Next, Options, Package, Plan, Problem, Step,
+};
 use jecloud_model::ids::{Digest, ServiceName, VersionId};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::powers::{self, Allowed, PlanLimits, Refusal};
@@ -203,6 +205,36 @@ impl<'a> Asked<'a> {
         ports: &BTreeMap<String, u16>,
     ) -> Result<Next, ServerError> {
         self.step(self.hook.reshape(context, members.0, members.1, results), ports)
+    }
+
+    /// `backup`, checked.
+    pub(crate) fn backup(
+        &self,
+        context: &Context,
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Step<Contents>, ServerError> {
+        self.step(self.hook.backup(context, results), ports)
+    }
+
+    /// `restore`, checked.
+    pub(crate) fn restore(
+        &self,
+        context: &Context,
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Next, ServerError> {
+        self.step(self.hook.restore(context, results), ports)
+    }
+
+    /// `restored`, checked.
+    pub(crate) fn restored(
+        &self,
+        context: &Context,
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Step<Contents>, ServerError> {
+        self.step(self.hook.restored(context, results), ports)
     }
 
     /// The answer of a step function, checked.

@@ -5,6 +5,7 @@
 
 pub mod allocation;
 pub mod api;
+pub mod backup;
 pub mod basis;
 mod boot;
 mod clock;

@@ -2,6 +2,7 @@
 
 mod console;
 mod debian;
+mod mongodb;
 pub(crate) mod moto;
 pub(crate) mod programs;
 mod redis;
@@ -62,8 +63,9 @@ fn take(
         let moto = steps.take("what stands for EC2 and S3", || moto::install(root))?;
         let debian = steps.take("what servers with systemd begin as", || debian::install(root))?;
         let console = steps.take("what servers write to their consoles", || console::unpack(root))?;
+        let mongodb = steps.take("a MongoDB for the tests", || mongodb::install(root))?;
         let redis = steps.take("a newer Redis", || redis::install(root))?;
-        let all = [programs, moto, debian, console, redis];
+        let all = [programs, moto, debian, console, mongodb, redis];
         *left_out = all.into_iter().flatten().reduce(|one, other| format!("{one}\n{other}"));
     }
     lint::take(steps, root, scope)?;

@@ -1,7 +1,6 @@
 //! What became of a release, from what all its servers say.
 
 use super::peers::Peers;
-use super::seen::SeenServer;
 use super::state::{RecordedRelease, ReleaseOutcome};
 use crate::app::{Failure, Gates, Outcome};
 
@@ -27,7 +26,7 @@ pub(super) fn conclude(peers: &Peers<'_>, recorded: &RecordedRelease) -> Option<
     let (mut all_seen, mut all_serve, mut any_pending) = (environment.wanted_servers().next().is_some(), true, false);
     let mut left_behind = None;
     for server in environment.wanted_servers() {
-        if matches!(peers.seen(server), SeenServer::Unknown) {
+        if peers.seen(server).is_unknown() {
             all_seen = false;
             continue;
         }

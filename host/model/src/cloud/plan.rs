@@ -1,7 +1,7 @@
 //! The planner of the cloud roll-forward: what is to be done next so that the cloud becomes what its state says.
 //!
 //! What was seen of a server is three-valued: present, absent or unknown. Nothing is ever concluded from the
-//! unknown. Changes of the state come alone: whatever is planned after one must have seen it.
+//! unknown; what a provider does not show is unknown until it was not shown for some minutes. Changes of the state come alone: whatever is planned after one must have seen it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::conclude::conclude;
 use super::operation::Change;
 use super::peers::Peers;
-use super::seen::{Objects, SeenCloud, SeenEnvironment, SeenServer};
+use super::seen::{Finding, Objects, SeenCloud, SeenEnvironment, SeenServer};
 use super::server::{ServerName, ServerRecord};
 use super::state::{CloudState, EnvironmentState, RecordedRelease, ReleaseOutcome};
 use crate::app::{AppDocument, DeploymentState, Failure, Gates, Outcome};
@@ -211,6 +211,7 @@ impl<'a> Sight<'a, '_> {
             self.record(Change::Destroyed { environment: self.name.clone() });
         }
         for (server, record) in &self.environment.servers {
+            self.plan_finding(server, record);
             self.plan_removal(server, record);
         }
     }
@@ -219,11 +220,14 @@ impl<'a> Sight<'a, '_> {
     fn plan_removal(&mut self, server: &ServerName, record: &ServerRecord) {
         let place = self.place(server);
         let step = match self.seen(server) {
-            SeenServer::Gone => return self.forget(server, record),
+            // Forgotten first.
+            SeenServer::Gone => return,
             SeenServer::Present(seen) if seen.exists || seen.document.is_some() => CloudStep::DestroyOnServer(place),
             // One that is absent may be half made, and nobody would ever know of it again.
             SeenServer::Absent | SeenServer::Present(_) => CloudStep::RemoveServer(place),
-            SeenServer::Unknown => return self.planner.wait(self.planner.now.plus(UNKNOWN_GLANCE)),
+            SeenServer::Silent | SeenServer::Unseen | SeenServer::Unknown => {
+                return self.planner.wait(self.planner.now.plus(UNKNOWN_GLANCE));
+            }
         };
         match record.backs_off_until(self.planner.now) {
             Some(until) => self.planner.wait(until),
@@ -231,9 +235,14 @@ impl<'a> Sight<'a, '_> {
         }
     }
 
-    fn forget(&mut self, server: &ServerName, record: &ServerRecord) {
-        let (environment, details) = (self.name.clone(), record.details.clone());
-        self.record(Change::ForgetServer { environment, server: server.clone(), details });
+    /// What the look says and the record does not.
+    fn plan_finding(&mut self, server: &ServerName, record: &ServerRecord) {
+        let (environment, server, details) = (self.name.clone(), server.clone(), record.details.clone());
+        match self.seen(&server).finding(record, self.planner.now) {
+            Finding::Gone => self.record(Change::ForgetServer { environment, server, details }),
+            Finding::Unseen(unseen) => self.record(Change::RecordUnseen { environment, server, details, unseen }),
+            Finding::Nothing => {}
+        }
     }
 
     /// Whether the servers that are wanted do all that is wanted of them.
@@ -273,9 +282,7 @@ impl<'a> Sight<'a, '_> {
             }
         }
         for (server, record) in &environment.servers {
-            if matches!(self.seen(server), SeenServer::Gone) {
-                self.forget(server, record);
-            }
+            self.plan_finding(server, record);
         }
         for recorded in environment.releases.iter().filter(|recorded| recorded.is_pending()) {
             if let Some(outcome) = conclude(&self.peers(), recorded) {
@@ -287,7 +294,7 @@ impl<'a> Sight<'a, '_> {
 
     fn plan_server(&mut self, server: &ServerName, record: &ServerRecord, wanted: Option<&'a RecordedRelease>) {
         let seen = match self.seen(server) {
-            SeenServer::Unknown => {
+            SeenServer::Silent | SeenServer::Unseen | SeenServer::Unknown => {
                 self.planner.wait(self.planner.now.plus(UNKNOWN_GLANCE));
                 return;
             }

@@ -181,6 +181,11 @@ impl<'a> Section<'a> {
         self.entries().filter(|(key, _)| !known.contains(&key.value)).map(|(key, _)| key.key).collect()
     }
 
+    /// The dotted key of something in this table.
+    pub(crate) fn key(&self, name: &str) -> String {
+        self.dotted(name)
+    }
+
     fn dotted(&self, name: &str) -> String {
         dotted(&self.path, name)
     }

@@ -2,6 +2,7 @@
 
 mod groups;
 mod histories;
+mod laws;
 mod operations;
 mod planning;
 mod simulation;
@@ -50,6 +51,7 @@ pub(crate) fn release(number: u64, content: u64, hold: bool, now: Timestamp) -> 
         on: None,
         gives: Vec::new(),
         peers: false,
+        backup: None,
     };
     Release {
         format: Format::default(),

@@ -394,3 +394,65 @@ fn a_thousand_servers_have_their_steps_in_one_plan() {
     let (story, seen) = many(1000);
     assert!(plan(&story.state, &seen, story.now).len() > 500);
 }
+
+/// What a provider does not show is gone when that was recorded five minutes ago and still is so. Fails when one look is
+/// enough, when anything but an answer counts as a look, when a sighting takes nothing back, and when another machine
+/// that was made under the name takes over what was said of the one before.
+#[test]
+fn what_is_not_shown_for_five_minutes_is_gone() {
+    for destroying in [false, true] {
+        let mut story = deployed(1);
+        if destroying {
+            story.change(Change::Destroy { environment: production() });
+        }
+        let records = |story: &Story, server| -> Vec<Change> {
+            let steps = plan(&story.state, &seen([("app-1", server)]), story.now);
+            let record = |step| match step {
+                CloudStep::Record(change) => Some(change),
+                _ => None,
+            };
+            steps.into_iter().filter_map(record).collect()
+        };
+        let (environment, server) = (production(), "app-1".parse::<ServerName>().unwrap());
+        let details = serde_json::Map::new();
+        let unseen = |unseen| Change::RecordUnseen {
+            environment: production(),
+            server: "app-1".parse().unwrap(),
+            details: serde_json::Map::new(),
+            unseen,
+        };
+        let sightings = || [SeenServer::Silent, SeenServer::Absent, present(None)];
+        for sighting in sightings().into_iter().chain([SeenServer::Unknown]) {
+            assert_eq!(records(&story, sighting), []);
+        }
+        assert_eq!(records(&story, SeenServer::Unseen), [unseen(true)]);
+        story.change(unseen(true));
+        assert!(story.try_change(unseen(true)).is_err(), "the first one says since when");
+        let first = story.now;
+        for seconds in [0, 299, 300, 3600] {
+            story.now = first.plus(Duration::from_secs(seconds));
+            for sighting in sightings() {
+                assert_eq!(records(&story, sighting), [unseen(false)]);
+            }
+            assert_eq!(records(&story, SeenServer::Unknown), []);
+            let forget = Change::ForgetServer {
+                environment: environment.clone(),
+                server: server.clone(),
+                details: details.clone(),
+            };
+            assert_eq!(records(&story, SeenServer::Unseen), if seconds < 300 { vec![] } else { vec![forget] });
+        }
+        // The clock of whoever looks now is behind.
+        story.now = start();
+        assert_eq!(records(&story, SeenServer::Unseen), []);
+        if !destroying {
+            let made = serde_json::Map::from_iter([("launch".to_owned(), 2.into())]);
+            let replaces = Some(details);
+            story.change(Change::RecordServer { environment, server: server.clone(), replaces, details: made });
+        } else {
+            story.change(unseen(false));
+        }
+        assert_eq!(story.environment().servers[&server].unseen_since, None);
+        assert!(story.try_change(unseen(false)).is_err());
+    }
+}

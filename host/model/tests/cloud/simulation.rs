@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jecloud_model::app::{AppDocument, Deployment, DeploymentState, Failure, Gates, Outcome, Requested};
 use jecloud_model::cloud::{
-    Change, CloudState, CloudStep, EnvironmentState, Objects, Operation, Place, RecordedRelease, ReleaseOutcome,
-    SeenCloud, SeenEnvironment, SeenServer, ServerName, ServerRecord, apply, plan,
+    Change, CloudState, CloudStep, Objects, Operation, Place, ReleaseOutcome, SeenCloud, SeenEnvironment, SeenServer,
+    ServerName, ServerRecord, UNTIL_VISIBLE, apply, plan,
 };
 use jecloud_model::ids::ServerGroup;
 use jecloud_model::ids::{Digest, OperationId, ReleaseNumber, VersionId};
@@ -16,6 +16,7 @@ use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
 use jecloud_model::topology::{Told, Topology};
 
+use crate::laws::{check_change, check_plan, leader};
 use crate::{Story, operation_id, production, start};
 
 /// A server that was made.
@@ -24,6 +25,8 @@ pub(crate) struct Server {
     /// Which request it was made from: a second one from the same request does not come into being.
     pub(crate) launch: u64,
     pub(crate) reachable: bool,
+    /// Since when its provider does not show it.
+    pub(crate) hidden: Option<Timestamp>,
     pub(crate) exists: bool,
     pub(crate) document: Option<AppDocument>,
     pub(crate) versions: BTreeSet<VersionId>,
@@ -52,6 +55,8 @@ pub(crate) struct World {
     pub(crate) removed: BTreeSet<u64>,
     /// For which releases which servers have run all release commands.
     migrated: BTreeSet<(ReleaseNumber, ServerName)>,
+    /// Those of them of which the provider does not even say so.
+    pub(crate) vanished: BTreeSet<u64>,
     launches: u64,
     operations: u64,
 }
@@ -68,6 +73,7 @@ impl World {
             roll_forwards: Default::default(),
             removed: BTreeSet::new(),
             migrated: BTreeSet::new(),
+            vanished: BTreeSet::new(),
             launches: 0,
             operations: 100,
         }
@@ -114,14 +120,20 @@ impl World {
     }
 
     fn see_server(&self, name: &ServerName, launch: u64, state: &CloudState) -> SeenServer {
+        if self.vanished.contains(&launch) {
+            return SeenServer::Unseen;
+        }
         if self.removed.contains(&launch) {
             return SeenServer::Gone;
         }
         let Some(server) = self.servers.get(name).filter(|server| server.launch == launch) else {
             return SeenServer::Absent;
         };
+        if server.hidden.is_some() {
+            return SeenServer::Unseen;
+        }
         if !server.reachable {
-            return SeenServer::Unknown;
+            return if launch % 2 == 0 { SeenServer::Unknown } else { SeenServer::Silent };
         }
         let mut seen = SeenEnvironment {
             exists: server.exists,
@@ -149,9 +161,10 @@ impl World {
 
     /// One of the roll-forwards looks and plans.
     pub(crate) fn observe(&mut self, which: usize) {
+        self.vanish();
         let seen = self.see(&self.state);
         let steps = plan(&self.state, &seen, self.now);
-        check_plan(&self.state, &seen, &steps);
+        check_plan(&self.state, &seen, &steps, self.now);
         self.roll_forwards[which] = RollForward { state: Some(self.state.clone()), steps };
     }
 
@@ -171,7 +184,7 @@ impl World {
     }
 
     fn server(&mut self, place: &Place) -> Option<&mut Server> {
-        self.servers.get_mut(&place.server).filter(|server| server.reachable)
+        self.servers.get_mut(&place.server).filter(|server| server.reachable && server.hidden.is_none())
     }
 
     /// Performs a step that was planned from `state`; whether it succeeded.
@@ -272,6 +285,22 @@ impl World {
         }
     }
 
+    /// What was not shown for five minutes is not there: that is what providers promise.
+    pub(crate) fn vanish(&mut self) {
+        let now = self.now;
+        let is_over = |server: &Server| server.hidden.is_some_and(|since| now.since(since) >= UNTIL_VISIBLE);
+        let over: Vec<_> = self
+            .servers
+            .iter()
+            .filter(|(_, server)| is_over(server))
+            .map(|(name, server)| (name.clone(), server.launch))
+            .collect();
+        for (name, launch) in over {
+            self.terminate(&name, launch);
+            self.vanished.insert(launch);
+        }
+    }
+
     /// A server gets on with what it was told, so many states.
     pub(crate) fn work(&mut self, name: &ServerName, states: usize) -> bool {
         let now = self.now;
@@ -333,8 +362,9 @@ impl World {
 
     /// All faults stop, and one roll-forward goes on to the end.
     pub(crate) fn settle(&mut self) {
+        self.vanish();
         for server in self.servers.values_mut() {
-            server.reachable = true;
+            (server.reachable, server.hidden) = (true, None);
         }
         self.roll_forwards = Default::default();
         for _ in 0..500 {
@@ -347,7 +377,8 @@ impl World {
             for step in &steps {
                 self.perform(&state, step);
             }
-            self.now = self.now.plus(Duration::from_secs(1));
+            let only_waits = steps.iter().all(|step| matches!(step, CloudStep::WaitUntil(_)));
+            self.now = self.now.plus(Duration::from_secs(if only_waits { 60 } else { 1 }));
         }
         panic!("no fixpoint: {:#?}\n{:#?}", self.roll_forwards[0].steps, self.state);
     }
@@ -413,6 +444,7 @@ impl World {
         let addresses: Vec<String> = databases.into_iter().map(address).collect();
         if name.group.as_str() == "db" {
             topology.address = Some(address(&self.servers[name]));
+            topology.shared = true;
             if redis.peers {
                 topology.members.insert("redis".parse().unwrap(), addresses);
             }
@@ -457,119 +489,4 @@ fn launch(record: &ServerRecord) -> u64 {
 
 fn planned_launch(state: &CloudState, place: &Place) -> Option<u64> {
     Some(launch(state.environments.get(&production())?.servers.get(&place.server)?))
-}
-
-/// Whatever is changed: nothing moves backwards.
-fn check_change(before: &CloudState, after: &CloudState, change: &Change) {
-    assert_eq!(after.generation, before.generation.next());
-    let Some(new) = after.environments.get(&production()) else { return };
-    let Some(old) = before.environments.get(&production()) else { return };
-    assert!(new.next_release >= old.next_release, "a release number was given out twice");
-    assert!(new.committed >= old.committed, "a commit was taken back");
-    assert!(new.serving >= old.serving, "an older release is said to serve");
-    if new.wanted < old.wanted {
-        let failed = old.wanted.and_then(|number| new.release(number)).unwrap();
-        assert!(!failed.is_pending(), "a release is not wanted any more and has not failed: {change:?}");
-        assert_eq!(new.wanted, new.serving);
-    }
-    for recorded in &old.releases {
-        if let Some(now) = new.release(recorded.release.number) {
-            assert_eq!(now.release, recorded.release, "a release was changed");
-        }
-    }
-}
-
-/// Whatever is planned: nothing is concluded from what was not seen.
-fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep]) {
-    let records = steps.iter().filter(|step| matches!(step, CloudStep::Record(_) | CloudStep::RecordServer(_)));
-    let records = records.count();
-    assert!(records == 0 || records == steps.len(), "a change of the state does not come alone: {steps:?}");
-    let Some(environment) = state.environments.get(&production()) else { return };
-    let servers = &seen.servers[&production()];
-    for step in steps {
-        if let CloudStep::Record(Change::Commit { release, .. }) = step {
-            for name in environment.wanted_servers() {
-                let SeenServer::Present(seen) = &servers[name] else { panic!("a commit without seeing {name}") };
-                let outcome = seen.document.as_ref().unwrap().outcome(*release);
-                let refreshes = environment.release(*release).is_some_and(|found| found.release.refreshes.is_some());
-                let ready = matches!(&outcome, Outcome::Pending { state } if *state >= DeploymentState::Ready)
-                    || outcome == Outcome::Serving
-                    || (outcome == Outcome::Unknown && refreshes);
-                assert!(ready, "a commit while {name} is not ready: {outcome:?}");
-            }
-        }
-        match step {
-            CloudStep::HandRelease(place, number, topology) => {
-                let release = &environment.release(*number).unwrap();
-                check_order(environment, servers, place, release, !topology.follows);
-                assert_eq!(topology.server.as_ref(), Some(&place.server));
-            }
-            CloudStep::ProceedOnServer(place, number) => {
-                check_order(environment, servers, place, environment.release(*number).unwrap(), true);
-            }
-            CloudStep::Record(Change::Destroyed { .. }) => {
-                assert!(environment.servers.is_empty(), "a server is forgotten")
-            }
-            CloudStep::Record(Change::ForgetServer { server, .. }) => {
-                assert!(matches!(servers[server], SeenServer::Gone), "{server} may be there, or half made");
-            }
-            CloudStep::RemoveServer(place) => {
-                match &servers[&place.server] {
-                    SeenServer::Present(seen) => {
-                        assert!(!seen.exists && seen.document.is_none(), "removed with something on it");
-                    }
-                    SeenServer::Absent => {}
-                    other => panic!("removed without a look: {other:?}"),
-                }
-                assert!(environment.destroying || !environment.wants(&place.server), "removed and wanted");
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The server whose release commands come before anything starts on a group: the first of its group is always one that
-/// was never given up.
-fn leader(release: &Release, group: &ServerGroup) -> Option<ServerName> {
-    let on = match (release.is_split(), group.as_str()) {
-        (true, "jobs") if release.processes.is_empty() => return None,
-        (true, "jobs") | (false, _) => "app",
-        (true, group) => group,
-    };
-    Some(format!("{on}-1").parse().unwrap())
-}
-
-/// Whoever begins with a release: what it needs has started; and whoever may start: what only one server runs has run.
-fn check_order(
-    environment: &EnvironmentState,
-    servers: &BTreeMap<ServerName, SeenServer>,
-    place: &Place,
-    wanted: &RecordedRelease,
-    may_start: bool,
-) {
-    let release = &wanted.release;
-    let group = place.server.group.as_str();
-    let state = |name: &ServerName| {
-        let SeenServer::Present(seen) = &servers[name] else { return None };
-        let document = seen.document.as_ref()?;
-        match document.outcome(release.number) {
-            Outcome::Pending { state } => Some(state),
-            Outcome::Serving => Some(DeploymentState::Deployed),
-            // It may go on with what it has.
-            Outcome::Unknown if release.refreshes.is_some() => Some(DeploymentState::Deployed),
-            _ => None,
-        }
-    };
-    let first = |group: &str| environment.wanted_servers().find(|name| name.group.as_str() == group);
-    let needs_redis = release.is_split() && (group == "app" || (group == "jobs" && !release.processes.is_empty()));
-    if needs_redis {
-        let database = first("db").expect("a database before those who need it");
-        assert!(state(database) >= Some(DeploymentState::Ready), "{} begins before {database}", place.server);
-    }
-    let leader = leader(release, &place.server.group).filter(|leader| *leader != place.server);
-    let is_led = leader.is_some() && wanted.is_pending() && release.repeats.is_none();
-    if let Some(leader) = leader.filter(|_| is_led && may_start) {
-        assert!(state(&leader) >= Some(DeploymentState::Prepared), "{} starts before {leader}", place.server);
-    }
-    assert!(is_led || may_start, "{} waits for nobody", place.server);
 }

@@ -4,7 +4,7 @@ mod ask;
 mod extract;
 pub(crate) mod packages;
 mod prepare;
-mod start;
+pub(crate) mod start;
 pub(crate) mod steps;
 mod switch;
 

@@ -72,7 +72,8 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     awaited(work, |spec| spec.id.release.is_some())
 }
 
-fn awaited(work: &Work<'_>, which: impl Fn(&ProcessSpec) -> bool) -> Result<String, ServerError> {
+/// Waits until the processes of a release that are meant work, and names them.
+pub(crate) fn awaited(work: &Work<'_>, which: impl Fn(&ProcessSpec) -> bool) -> Result<String, ServerError> {
     let Some(prepared) = work.place.prepared(work.number)? else {
         return Err(Failure::because("what was prepared for this release is gone from the server")
             .hint("Deploy again.")

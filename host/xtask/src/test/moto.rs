@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 const PINS: &str = include_str!("moto.txt");
 
 /// Below the repository, where the tests look for it.
-const PLACE: &str = "target/tools/moto";
+pub(super) const PLACE: &str = "target/tools/moto";
 
 /// Written last: says what was installed, all of it.
 const MARKER: &str = "jecloud-pins.txt";

@@ -1,0 +1,140 @@
+//! What mongod is asked and told, by scripts that its shell runs. Secrets reach them in their environment alone.
+
+use std::time::Duration;
+
+use jecloud_sdk::{Command, CommandResult, Context, Plan, Problem, template};
+use serde::Deserialize;
+
+use crate::settings::Settings;
+use crate::version::Series;
+use crate::{KEY, LOOPBACK, PASSWORD, PORT, SET, SHELL};
+
+/// The shell's home: it keeps files of its own there.
+const HOME: &str = "{data}/shell";
+
+/// No script takes so long but one that copies data.
+const TIMEOUT: Duration = Duration::from_secs(3 * 60);
+
+/// The shell's own configuration: it keeps no logs, tells nobody what it does, and asks for no newer shell.
+/// <https://www.mongodb.com/docs/mongodb-shell/reference/customize-shell-settings/>
+const CONFIGURATION: &str = r#"{"disableLogging": true, "enableTelemetry": false, "updateURL": ""}"#;
+
+/// A script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Script {
+    /// What others begin with.
+    Connection,
+    /// Says how it is.
+    Look,
+    /// Makes what is missing.
+    SetUp,
+    /// Lets a newer series use what the one before could not read.
+    Raise,
+}
+
+impl Script {
+    const ALL: [Self; 4] = [Self::Connection, Self::Look, Self::SetUp, Self::Raise];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Look => "look",
+            Self::SetUp => "set-up",
+            Self::Raise => "raise",
+        }
+    }
+
+    /// What it does, for people.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Connection => "connect to MongoDB",
+            Self::Look => "look how MongoDB is",
+            Self::SetUp => "set MongoDB up",
+            Self::Raise => "let MongoDB use what is new in its version",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Connection => include_str!("shell/connection.js"),
+            Self::Look => include_str!("shell/look.js"),
+            Self::SetUp => include_str!("shell/set-up.js"),
+            Self::Raise => include_str!("shell/raise.js"),
+        }
+    }
+}
+
+/// Adds the files that the shell needs.
+pub(crate) fn files(plan: Plan) -> Plan {
+    let plan = plan.file(format!("{HOME}/.mongodb/mongosh/config"), template::escape(CONFIGURATION), 0o600);
+    Script::ALL.into_iter().fold(plan, |plan, script| {
+        plan.file(format!("{HOME}/{}.js", script.name()), template::escape(script.text()), 0o600)
+    })
+}
+
+/// The command that runs a script.
+pub(crate) fn run(script: Script, context: &Context, settings: &Settings) -> Command {
+    Command::new(script.name(), script.title())
+        .argv([SHELL, "--quiet", "--norc", "--nodb", &format!("{HOME}/{}.js", script.name())])
+        .cwd("{data}")
+        .timeout(TIMEOUT)
+        .env("HOME", HOME)
+        .env("MONGODB_SET", SET)
+        .env("MONGODB_KEY", format!("{{secret:{KEY}}}"))
+        .env("MONGODB_HOST", context.fact("host").unwrap_or(LOOPBACK))
+        .env("MONGODB_PORT", format!("{{port:{PORT}}}"))
+        .env("MONGODB_DATABASE", settings.database(context))
+        .env("MONGODB_USER", context.app())
+        .env("MONGODB_PASSWORD", format!("{{secret:{PASSWORD}}}"))
+}
+
+/// The command that raises the data to a series.
+pub(crate) fn raise(to: Series, context: &Context, settings: &Settings) -> Command {
+    run(Script::Raise, context, settings).env("MONGODB_COMPATIBILITY", to.name())
+}
+
+/// How a mongod is: the last line that `look` and `set-up` print.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct State {
+    /// `7.0.15`
+    pub(crate) version: String,
+    /// The series that may read the data: `7.0`. Empty where that cannot be known yet.
+    pub(crate) compatibility: String,
+    /// Whether it is the primary of a set in which it has its own address.
+    pub(crate) set: bool,
+    /// Whether the app gets in.
+    pub(crate) user: bool,
+}
+
+impl State {
+    pub(crate) fn is_set_up(&self) -> bool {
+        self.set && self.user
+    }
+
+    /// From what came of a script.
+    ///
+    /// # Errors
+    /// When it failed, with the last line of what it complained about.
+    pub(crate) fn of(result: &CommandResult) -> Result<Self, Problem> {
+        let text = printed(result)?;
+        serde_json::from_str(text).map_err(|error| Problem::new(format!("MongoDB's shell said {text:?}: {error}")))
+    }
+}
+
+/// The last line that a script printed.
+///
+/// # Errors
+/// When it failed.
+pub(crate) fn printed(result: &CommandResult) -> Result<&str, Problem> {
+    let last = |text: &'_ str| text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
+    if !result.succeeded() {
+        let how = match result.exit_status {
+            Some(status) => format!("ended with status {status}"),
+            None => format!("was not done after {} seconds", TIMEOUT.as_secs()),
+        };
+        let why = last(&result.stderr).or_else(|| last(&result.stdout)).map(|why| format!(": {why}"));
+        return Err(Problem::new(format!("the script {} {how}{}", result.id, why.unwrap_or_default()))
+            .hint("`jecloud logs` shows what MongoDB itself says."));
+    }
+    Ok(result.stdout.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default())
+}
