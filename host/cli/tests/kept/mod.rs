@@ -108,6 +108,13 @@ impl Kept {
         backup
     }
 
+    /// The manifests of production's backups in the app's store.
+    pub(crate) fn stored(&self) -> Vec<Value> {
+        let store = self.world.home().join("clouds").join(APP).join("backups/production/redis");
+        let documents = names(&store).into_iter().filter(|name| name.ends_with(".json"));
+        documents.map(|name| json(&store.join(name))).collect()
+    }
+
     /// A copy of the sealed file, as it comes back from the object store.
     pub(crate) fn fetched(&self, backup: &Value) -> PathBuf {
         let file = backup["file"].as_str().expect("a file");
