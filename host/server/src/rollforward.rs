@@ -65,13 +65,30 @@ fn forward_or_away(server: &Server, place: &Place) -> Result<(), ServerError> {
     }
 }
 
-/// Goes on with what somebody who destroyed an environment left: its user.
+/// Goes on with what somebody who destroyed an environment left: what was not deleted yet, and its user.
 fn remove_left_over(server: &Server) -> Vec<(Place, ServerError)> {
+    if let Err(error) = sweep_apps(server) {
+        return vec![(nowhere(server), error)];
+    }
     let left = match users::left_over(&server.root) {
         Ok(left) => left,
         Err(error) => return vec![(nowhere(server), error)],
     };
     left.into_iter().filter_map(|place| users::remove(server, &place).err().map(|error| (place, error))).collect()
+}
+
+/// Deletes environments that lost their names already, and the directories of apps that have none left.
+fn sweep_apps(server: &Server) -> Result<(), ServerError> {
+    for app in tree::list(server.root.path())? {
+        if app.to_str().is_none_or(|name| name.parse::<jecloud_model::ids::AppName>().is_err()) {
+            continue;
+        }
+        let directory = server.root.path().join(app);
+        if jecloud_disk::temporary::sweep(&directory)? > 0 && tree::list(&directory)?.is_empty() {
+            tree::remove(&directory)?;
+        }
+    }
+    Ok(())
 }
 
 /// Stands for the server where no app can be named.

@@ -1,6 +1,8 @@
 //! An app that is a Redis alone, what is in it, and its backups, told to the server as the other end tells it.
 
 #![expect(clippy::disallowed_methods, reason = "looks at files as they lie on the disk")]
+// Each of the test programs that have it uses a part of it.
+#![allow(dead_code, reason = "no part is used by none of them")]
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -111,6 +113,13 @@ impl Kept {
         let backup = self.ended(id);
         assert_eq!(backup["state"], "done", "{backup:#}");
         backup
+    }
+
+    /// The manifests of production's backups in the app's store.
+    pub(crate) fn stored(&self) -> Vec<Value> {
+        let store = self.world.home().join("clouds").join(APP).join("backups/production/redis");
+        let documents = names(&store).into_iter().filter(|name| name.ends_with(".json"));
+        documents.map(|name| json(&store.join(name))).collect()
     }
 
     /// A copy of the sealed file, as it comes back from the object store.

@@ -54,6 +54,10 @@ fn unknown_keys() {
 fn backups() {
     check(&[
         (
+            "app = 'x'\n[environments.jecloud-scratch-1]",
+            "2:15: `environments.jecloud-scratch-1` cannot be called so: JeCloud calls places so in which it tries backups out",
+        ),
+        (
             "app = 'x'\n[backups]\nshedule = 'daily'",
             "3:1: unknown key `shedule` in [backups]; did you mean `schedule`?",
         ),

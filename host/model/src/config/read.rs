@@ -89,6 +89,10 @@ fn read(document: &Document<'_>, table: &Spanned<DeTable<'_>>) -> Option<Parts> 
     check_on(&root, &on, &groups);
     let mut environments = BTreeMap::new();
     for (name, section) in root.named::<EnvironmentName>("environments", &ENVIRONMENT_KEYS) {
+        if name.is_scratch() {
+            let found = Found { value: (), span: section.span(), key: format!("environments.{name}") };
+            section.refuse(&found, "cannot be called so: JeCloud calls places so in which it tries backups out");
+        }
         if let Some((span, _)) = section.entry("app") {
             let found = Found { value: (), span, key: format!("environments.{name}.app") };
             section.refuse(&found, "cannot be given here: the app has the same name in every environment");

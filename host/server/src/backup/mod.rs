@@ -16,6 +16,7 @@ mod service;
 mod told;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jecloud_disk::{durable, tree};
@@ -94,7 +95,7 @@ fn worked(server: &Server, place: &Place, document: &AppDocument, backup: &Serve
 }
 
 /// Forgets backups that failed and are no news any more.
-pub(crate) fn forget_all(place: &Place, ids: &std::collections::BTreeSet<BackupId>) -> Result<(), ServerError> {
+pub(crate) fn forget_all(place: &Place, ids: &BTreeSet<BackupId>) -> Result<(), ServerError> {
     let _lock = place.lock()?;
     ids.iter().try_for_each(|id| told::forget_locked(place, id))
 }
@@ -114,19 +115,22 @@ pub(crate) fn sweep(place: &Place) -> Result<(), ServerError> {
     }
     let _lock = place.lock()?;
     let restore = place.restore()?;
-    match &restore {
-        Some(restore) if !restore.state.is_end() => {}
-        Some(restore) => sweep_restore(place, &restore.service)?,
-        None => drop(durable::remove(&place.root.restore_file())?),
-    }
-    let is_restored = |service: &ServiceName| {
-        restore.as_ref().is_some_and(|restore| !restore.state.is_end() && restore.service == *service)
-    };
     let backups = place.backups()?;
-    for backup in backups.values().filter(|backup| !backup.needs_copy() && !is_restored(&backup.service)) {
-        if !backups.values().any(|other| other.service == backup.service && other.needs_copy()) {
-            tree::remove(&directory(place, &backup.service))?;
+    let going = restore.as_ref().filter(|restore| !restore.state.is_end());
+    match (&restore, going) {
+        (_, Some(_)) => {}
+        (Some(ended), None) => sweep_restore(place, &ended.service)?,
+        (None, None) => drop(durable::remove(&place.root.restore_file())?),
+    }
+    let services = restore.iter().map(|restore| &restore.service).chain(backups.values().map(|backup| &backup.service));
+    for service in services.collect::<BTreeSet<_>>() {
+        let is_restored = going.is_some_and(|restore| restore.service == *service);
+        let is_copied = backups.values().any(|backup| backup.service == *service && backup.needs_copy());
+        if !is_restored && !is_copied {
+            tree::remove(&directory(place, service))?;
         }
+    }
+    for backup in backups.values().filter(|backup| !backup.needs_copy()) {
         durable::remove(&place.root.backup_steps(&backup.id))?;
     }
     Ok(())
