@@ -10,11 +10,14 @@ pub(crate) struct Configuration<'a> {
     pub(crate) settings: &'a Settings,
     /// The address by which other servers reach it; none where none does.
     pub(crate) host: Option<&'a str>,
+    /// Which Redis reads it.
+    pub(crate) build: &'a str,
 }
 
 impl Configuration<'_> {
     /// Where it lies. Another content is another file: a Redis that runs on, or is started again while a deployment that
-    /// fails in the end goes on, keeps its own; and one whose configuration stays the same is not restarted.
+    /// fails in the end goes on, keeps its own; and one whose configuration stays the same is not restarted. Another
+    /// Redis is another configuration: what runs is what was installed.
     pub(crate) fn path(&self) -> String {
         let digest = Sha256::digest(self.text());
         let name: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
@@ -26,6 +29,7 @@ impl Configuration<'_> {
         // The minus sign: an address that this machine does not have itself does not keep Redis from starting.
         let others = self.host.map(|host| format!(" -{host}")).unwrap_or_default();
         let mut lines = vec![
+            format!("# {}", jecloud_sdk::template::escape(self.build)),
             format!("bind 127.0.0.1{others}"),
             "port {port:redis}".to_owned(),
             format!("requirepass {{secret:{PASSWORD}}}"),

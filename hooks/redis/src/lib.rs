@@ -3,6 +3,7 @@
 //! It listens on the server's own loopback interface, and where what runs on other servers needs it, on the address by
 //! which they reach it. It keeps what is written in an append-only file, and tells the app where it is in `REDIS_URL`.
 
+mod backup;
 pub mod configuration;
 pub mod settings;
 pub mod version;
@@ -21,6 +22,9 @@ pub struct RedisHook;
 
 /// The program, and the distribution's package that brings it.
 const SERVER: &str = "redis-server";
+
+/// Debian's package of what that one is made of.
+const TOOLS: &str = "redis-tools";
 
 /// The program that asks it how it is.
 const CLIENT: &str = "redis-cli";
@@ -47,27 +51,34 @@ impl ServiceHook for RedisHook {
             .gives("REDIS_URL")
             .fact("host")
             .fact("can-install")
+            .fact("package-manager")
             .fact("program:redis-server")
             .fact("candidate:redis-server")
             .package(SERVER)
+            .package(TOOLS)
             .program(SERVER)
             .program(CLIENT)
+            .program(backup::CHECK)
+            .program("rm")
+            .program("mkdir")
+            .program("cp")
             .secret(PASSWORD)
     }
 
     fn required_packages(context: &Context) -> Result<Vec<Package>, Problem> {
         let settings = Settings::of(context)?;
-        Ok(vec![Release::choose(context, &settings)?.package()])
+        let release = Release::choose(context, &settings)?;
+        // Before it is installed: a Redis that is started again meanwhile would be the new one.
+        check_data(context, &release.version, &settings)?;
+        Ok(release.packages())
     }
 
     fn prepare_deploy(context: &Context) -> Result<Plan, Problem> {
         let settings = Settings::of(context)?;
         let release = Release::choose(context, &settings)?;
-        if let Some(wrote) = context.remembered(WROTE).and_then(Version::parse) {
-            check_data(&wrote, &release.version, &settings, context.service())?;
-        }
+        check_data(context, &release.version, &settings)?;
         let host = context.fact("host").filter(|host| *host != LOOPBACK);
-        let configuration = Configuration { settings: &settings, host };
+        let configuration = Configuration { settings: &settings, host, build: &release.build };
         let (path, content) = (configuration.path(), configuration.text());
         let process = Process::new("redis")
             .argv([SERVER, &path])
@@ -80,17 +91,22 @@ impl ServiceHook for RedisHook {
             .not_beside();
         Ok(Plan::new()
             .file(path, content, 0o600)
+            .file(backup::MANIFEST_PATH, backup::MANIFEST, 0o600)
             .process(process)
             .value("REDIS_URL", format!("redis://:{{secret:{PASSWORD}}}@{{host}}:{{port:redis}}/0"))
             .remember(WROTE, release.version.to_string()))
     }
 }
 
-/// Whether a Redis may be given the data of another one.
+/// Whether a Redis may be given the data of the one before.
 ///
-/// A newer one reads what an older one wrote, and writes what the older one may not read: there is no way back but a backup.
-fn check_data(wrote: &Version, now: &Version, settings: &Settings, service: &str) -> Result<(), Problem> {
-    if now < wrote && (now.major, now.minor) != (wrote.major, wrote.minor) {
+/// A newer one reads what an older one wrote, and writes what the older one may not read: there is no way back but a
+/// backup. Releases that differ in the last number alone write the same.
+fn check_data(context: &Context, now: &Version, settings: &Settings) -> Result<(), Problem> {
+    let Some(wrote) = context.remembered(WROTE).and_then(Version::parse) else { return Ok(()) };
+    let service = context.service();
+    let asked = settings.version();
+    if now < &wrote && (now.major, now.minor) != (wrote.major, wrote.minor) {
         return Err(Problem::new(format!(
             "the data was written by Redis {wrote}, and Redis {now} may not be able to read it"
         ))
@@ -99,8 +115,14 @@ fn check_data(wrote: &Version, now: &Version, settings: &Settings, service: &str
             wrote.major, wrote.minor
         )));
     }
-    let asked = settings.version().is_some_and(|asked| asked.split('.').next() == Some(&now.major.to_string()));
-    if now.major > wrote.major && !asked {
+    if now < &wrote && asked.as_deref() != Some(now.to_string().as_str()) {
+        return Err(Problem::new(format!("the data was written by Redis {wrote}, and Redis {now} is older")).hint(format!(
+            "keep Redis {wrote}; or, to go back to exactly that one, write `version = \"{now}\"` below [services.{service}] \
+             in jecloud.toml"
+        )));
+    }
+    let is_asked = asked.is_some_and(|asked| asked.split('.').next() == Some(&now.major.to_string()));
+    if now.major > wrote.major && !is_asked {
         return Err(Problem::new(format!(
             "the data was written by Redis {wrote}; this would make it that of Redis {now}, with no way back"
         ))
@@ -109,4 +131,4 @@ fn check_data(wrote: &Version, now: &Version, settings: &Settings, service: &str
     Ok(())
 }
 
-jecloud_sdk::export!(RedisHook);
+jecloud_sdk::export!(RedisHook, backup);

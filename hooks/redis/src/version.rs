@@ -4,8 +4,8 @@ use std::fmt;
 
 use jecloud_sdk::{Context, Package, Problem};
 
-use crate::SERVER;
 use crate::settings::Settings;
+use crate::{SERVER, TOOLS};
 
 /// The oldest Redis that understands the configuration: `enable-protected-configs` came with 7.0.
 const OLDEST_MAJOR: u32 = 7;
@@ -57,7 +57,9 @@ impl Version {
 pub struct Release {
     /// Its version.
     pub version: Version,
-    package: Package,
+    /// Its version and build, as it says it itself once it is there.
+    pub build: String,
+    packages: Vec<Package>,
 }
 
 impl Release {
@@ -80,19 +82,23 @@ impl Release {
             Some((_, _, pinned)) => version == pinned,
             None => wanted(version),
         };
-        let present = context.program(SERVER).and_then(|program| Version::of_program(program.version_text));
+        let program = context.program(SERVER);
+        let build = program.as_ref().map_or_else(String::new, |program| program.version_text.to_owned());
+        let present = program.and_then(|program| Version::of_program(program.version_text));
         if let Some(version) = present.filter(will_do) {
-            let package = match pin {
-                Some((SERVER, text, _)) => Package::distribution(SERVER, text).pinned(),
-                _ => Package::present(REDIS, version.to_string()).pinned(),
+            let packages = match pin {
+                Some((SERVER, text, _)) => of_distribution(context, text),
+                _ => vec![Package::present(REDIS, version.to_string()).pinned()],
             };
-            return Ok(Self { version, package });
+            return Ok(Self { version, build, packages });
         }
         let candidate = context.candidate(SERVER).filter(|_| context.can_install());
         if let Some(text) = candidate
             && let Some(version) = Version::parse(text).filter(will_do)
+            // What is pinned of a distribution is one package, not all that are made of one version.
+            && pin.as_ref().is_none_or(|(name, pinned, _)| *name == REDIS || *pinned == text)
         {
-            return Ok(Self { version, package: Package::distribution(SERVER, text).pinned() });
+            return Ok(Self { version, build: text.to_owned(), packages: of_distribution(context, text) });
         }
         let what = match (&pin, &asked) {
             (Some((_, text, _)), _) => format!("Redis {text}, which jecloud.lock holds,"),
@@ -105,14 +111,21 @@ impl Release {
             None => "nothing can be installed on it".to_owned(),
         };
         let hint = match &pin {
-            Some((name, ..)) => format!("take the line of {name} out of jecloud.lock to pin another version"),
+            Some(_) => format!("`jecloud upgrade {}` moves on to one that there is", context.service()),
             None => "install redis-server on the server".to_owned(),
         };
         Err(Problem::new(format!("{what} cannot be had: this server {there}, and {offered}")).hint(hint))
     }
 
     /// What must be there before it is started.
-    pub fn package(self) -> Package {
-        self.package
+    pub fn packages(self) -> Vec<Package> {
+        self.packages
     }
+}
+
+/// Debian's package, and the one with the programs in it. That has the same version, and apt takes the newest of it by
+/// itself, which the other one does not go with once it is no more the newest.
+fn of_distribution(context: &Context, version: &str) -> Vec<Package> {
+    let names = if context.fact("package-manager") == Some("apt") { &[SERVER, TOOLS][..] } else { &[SERVER] };
+    names.iter().map(|name| Package::distribution(*name, version).pinned()).collect()
 }

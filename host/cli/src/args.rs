@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use jecloud_model::cloud::Basis;
 use jecloud_model::cloud::ServerName;
-use jecloud_model::ids::{AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, VersionId};
+use jecloud_model::ids::{
+    AppName, BackupId, Digest, EnvironmentName, ProcessName, ReleaseNumber, ServiceName, VersionId,
+};
 
 /// The cloud stack in one binary: turns a directory into a running, supervised, health-checked application.
 #[derive(Debug, Parser)]
@@ -27,7 +29,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// The environment of the app
-    #[arg(short, long, global = true, default_value = "production", value_name = "ENV")]
+    #[arg(short, long, global = true, default_value = "production", value_name = "ENV", value_parser = own_environment)]
     pub(crate) env: EnvironmentName,
     /// The app's directory, or one below it [default: this one]
     #[arg(short = 'C', long = "directory", global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -35,6 +37,15 @@ pub(crate) struct Global {
     /// Answer yes to every question
     #[arg(short, long, global = true)]
     pub(crate) yes: bool,
+}
+
+/// An environment that somebody may have: those in which backups are tried out are nobody's.
+fn own_environment(text: &str) -> Result<EnvironmentName, String> {
+    let name: EnvironmentName = text.parse().map_err(|error: jecloud_model::ids::InvalidId| error.to_string())?;
+    match name.is_scratch() {
+        true => Err(format!("{name} is what JeCloud calls a place in which it tries a backup out")),
+        false => Ok(name),
+    }
 }
 
 /// One verb each.
@@ -63,6 +74,18 @@ pub(crate) enum Command {
         /// The app's directory [default: this one]
         #[arg(value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Move to newer versions than jecloud.lock holds; deploy never does by itself
+    #[command(after_help = "Exit codes with --check: 0 nothing is newer; 10 something is.")]
+    Upgrade {
+        /// Only these services [default: all]
+        services: Vec<jecloud_model::ids::ServiceName>,
+        /// Change nothing: the exit code says whether there is something newer
+        #[arg(long)]
+        check: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -267,7 +290,7 @@ pub(crate) enum HookAction {
         file: PathBuf,
         /// The service it is to serve [default: its own name]
         #[arg(long)]
-        name: Option<jecloud_model::ids::ServiceName>,
+        name: Option<ServiceName>,
     },
     /// List built-in and added hooks
     Ls {
@@ -278,7 +301,7 @@ pub(crate) enum HookAction {
     /// Take a hook out of jecloud.lock
     Rm {
         /// The service
-        name: jecloud_model::ids::ServiceName,
+        name: ServiceName,
     },
     /// Show what a component is and needs
     Inspect {
@@ -316,6 +339,8 @@ pub(crate) enum ServerAction {
     PutSecrets { app: AppName, environment: EnvironmentName },
     /// Record the release on standard input and begin with it
     Deploy { version: VersionId },
+    /// Let a release start that waits for the release commands of other servers
+    Proceed { app: AppName, environment: EnvironmentName, release: ReleaseNumber },
     /// Let a release that is held go on
     Commit { app: AppName, environment: EnvironmentName, release: ReleaseNumber },
     /// Give up a release that is not switched yet
@@ -358,6 +383,27 @@ pub(crate) enum ServerAction {
     },
     /// Tell the exact versions that a release resolved to
     Pins { app: AppName, environment: EnvironmentName, release: ReleaseNumber },
+    /// Keep the key on standard input, with which backups are sealed
+    PutBackupKey { app: AppName, environment: EnvironmentName },
+    /// Record that a backup is wanted and begin with it
+    Backup {
+        app: AppName,
+        environment: EnvironmentName,
+        service: ServiceName,
+        id: BackupId,
+        /// Restore it into a scratch instance and compare
+        #[arg(long)]
+        verify: bool,
+        /// The schedule asks for it
+        #[arg(long)]
+        scheduled: bool,
+    },
+    /// Say what is known of backups
+    Backups { app: AppName, environment: EnvironmentName },
+    /// Remove a backup that is at its end
+    ForgetBackup { app: AppName, environment: EnvironmentName, id: BackupId },
+    /// Take a sealed file, of which the manifest is on standard input, and begin to bring it back
+    Restore { app: AppName, environment: EnvironmentName, service: ServiceName, file: PathBuf },
     /// End the process manager, the front and all processes
     Shutdown,
 }

@@ -6,9 +6,10 @@ use jecloud_disk::source::SourceTree;
 use jecloud_model::config::{EnvironmentConfig, Provider};
 use jecloud_model::format::Format;
 use jecloud_model::hook::OptionValue;
-use jecloud_model::ids::{AppName, EnvironmentName, ProcessName, ReleaseNumber, VersionId};
+use jecloud_model::ids::{AppName, EnvironmentName, ProcessName, ReleaseNumber, ServiceName, VersionId};
 use jecloud_model::release::{ProcessWish, Release, ReleaseService};
 use jecloud_model::secrets::Secrets;
+use jecloud_model::suggest::did_you_mean;
 use jecloud_model::time::Timestamp;
 use jecloud_sandbox::Sandbox;
 
@@ -24,6 +25,13 @@ pub(crate) struct Composed {
     pub(crate) hooks: Vec<Resolved>,
     /// Secrets that its hooks ask for and that nobody has made yet.
     pub(crate) missing_secrets: BTreeSet<String>,
+}
+
+impl Composed {
+    /// What a person has to be told of its hooks.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &str> {
+        self.hooks.iter().filter_map(|hook| hook.note.as_deref())
+    }
 }
 
 /// What goes into a release besides the project.
@@ -56,6 +64,8 @@ pub(crate) fn compose(
     let resolved = hooks::resolve(sandbox, components, &project.config, environment, &wished, &project.lock, tree)?;
     // On this machine all groups are this machine.
     let several = wished.servers.len() > 1 && wished.cloud.provider != Provider::Local;
+    let backed_up = backed_up(sandbox, &resolved)?;
+    check_backups(project, environment, &wished, &resolved, &backed_up)?;
     let services = resolved
         .iter()
         .map(|resolved| {
@@ -72,6 +82,7 @@ pub(crate) fn compose(
                 settings: resolved.settings.clone(),
                 powers: resolved.granted.clone(),
                 pins: project.lock.pins(&resolved.service),
+                backup: backed_up.contains(&resolved.service).then(|| wished.backups.of(&resolved.service)),
             };
             (resolved.service.clone(), service)
         })
@@ -117,6 +128,39 @@ pub(crate) fn compose(
     let (used, missing_secrets) = circumstances.secrets.used_by(&release);
     release.secrets = used;
     Ok(Composed { release, hooks: resolved, missing_secrets })
+}
+
+/// The services whose hooks can back their data up.
+fn backed_up(sandbox: &Sandbox, resolved: &[Resolved]) -> Result<BTreeSet<ServiceName>, Failure> {
+    let mut services = BTreeSet::new();
+    for resolved in resolved {
+        if hooks::backs_up(sandbox, &resolved.wasm)? {
+            services.insert(resolved.service.clone());
+        }
+    }
+    Ok(services)
+}
+
+/// Whether every `[backups.SERVICE]` is about a service that can be backed up. A schedule that never comes is worse than
+/// none.
+fn check_backups(
+    project: &Project,
+    environment: &EnvironmentName,
+    wished: &EnvironmentConfig,
+    resolved: &[Resolved],
+    backed_up: &BTreeSet<ServiceName>,
+) -> Result<(), Failure> {
+    let mut errors = Vec::new();
+    for service in wished.backups.services.keys().filter(|service| !backed_up.contains(*service)) {
+        let message = if resolved.iter().any(|resolved| resolved.service == *service) {
+            format!("the hook of {service} cannot back its data up")
+        } else {
+            let near = did_you_mean(service.as_str(), backed_up.iter().map(ServiceName::as_str));
+            format!("there is no service {service}{near}")
+        };
+        errors.push(project.config.error_at_key(environment, &["backups", service.as_str()], message));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(crate::project::config_failure(&errors)) }
 }
 
 /// A release once more, as a new one that somebody wants now. Its number is given when it is recorded.

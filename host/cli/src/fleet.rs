@@ -53,7 +53,7 @@ pub(crate) fn members(session: &Session, name: &EnvironmentName, environment: &E
             Found::Present(machine) => Ok(machine),
             Found::Absent => Err("it was not set up yet".to_owned()),
             Found::Gone => Err("it does not exist any more".to_owned()),
-            Found::Unknown(error) => Err(error.to_advice()),
+            Found::Silent(error) | Found::Unseen(error) | Found::Unknown(error) => Err(error.to_advice()),
         };
         Member { place, machine }
     };

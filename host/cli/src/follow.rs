@@ -120,6 +120,7 @@ fn in_progress(state: DeploymentState) -> &'static str {
         DeploymentState::ExtractingSources => "extracting sources",
         DeploymentState::InstallingPackages => "installing packages",
         DeploymentState::Preparing => "preparing",
+        DeploymentState::Prepared => "waiting for the release commands of another server",
         DeploymentState::StartingServices => "starting services",
         DeploymentState::Starting => "starting processes",
         DeploymentState::Ready => "waiting for the other servers",
@@ -141,7 +142,7 @@ fn done(state: DeploymentState, detail: &str) -> String {
         DeploymentState::StartingServices if detail.is_empty() => String::new(),
         DeploymentState::StartingServices | DeploymentState::Starting => with("started"),
         DeploymentState::Switching => with("switched"),
-        DeploymentState::Ready | DeploymentState::Deployed => String::new(),
+        DeploymentState::Prepared | DeploymentState::Ready | DeploymentState::Deployed => String::new(),
     }
 }
 

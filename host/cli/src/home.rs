@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use jecloud_disk::{durable, tree};
-use jecloud_model::ids::AppName;
+use jecloud_model::ids::{AppName, Digest};
 use jecloud_model::layout::ServerRoot;
 
 use crate::failure::Failure;
@@ -57,6 +57,11 @@ impl Home {
     /// This machine as a server.
     pub(crate) fn server(&self) -> ServerRoot {
         ServerRoot::new(self.0.join("server"))
+    }
+
+    /// A hook that was deployed from this machine.
+    pub(crate) fn hook(&self, digest: &Digest) -> PathBuf {
+        self.0.join("hooks").join(format!("{digest}.wasm"))
     }
 
     /// The object store of an app's cloud on this machine.

@@ -8,7 +8,7 @@ use jecloud_model::config::{Config, EnvironmentConfig};
 use jecloud_model::glob::Glob;
 use jecloud_model::hook::{Description, Powers};
 use jecloud_model::ids::{Digest, EnvironmentName, ServiceName};
-use jecloud_model::lock::Lock;
+use jecloud_model::lock::{Lock, LockedHook};
 use jecloud_model::suggest;
 use jecloud_sandbox::Sandbox;
 
@@ -35,6 +35,23 @@ pub(crate) struct Resolved {
     pub(crate) granted: Powers,
     /// The `[services.NAME]` table.
     pub(crate) settings: serde_json::Map<String, serde_json::Value>,
+    /// Whether it comes, or came, with JeCloud.
+    pub(crate) builtin: bool,
+    /// What a person has to be told: that jecloud.lock holds another hook than the one that this JeCloud brings.
+    pub(crate) note: Option<String>,
+}
+
+impl Resolved {
+    /// As it is recorded in jecloud.lock.
+    pub(crate) fn locked(&self) -> LockedHook {
+        LockedHook {
+            name: self.description.name.clone(),
+            version: self.description.version.clone(),
+            digest: self.digest.clone(),
+            powers: self.description.powers.clone(),
+            builtin: self.builtin,
+        }
+    }
 }
 
 /// All built-in hooks with what they say about themselves.
@@ -47,6 +64,14 @@ pub(crate) fn describe(sandbox: &Sandbox, wasm: &[u8]) -> Result<Description, Fa
     sandbox.load(wasm).and_then(|hook| hook.describe()).map(|called| called.answer).map_err(|error| {
         Failure::from_error(Code::Failed, "the hook cannot be used", &error).world("Nothing was changed.")
     })
+}
+
+/// Whether a component can back its service's data up.
+pub(crate) fn backs_up(sandbox: &Sandbox, wasm: &[u8]) -> Result<bool, Failure> {
+    let loaded = sandbox.load(wasm).map_err(|error| {
+        Failure::from_error(Code::Failed, "the hook cannot be used", &error).world("Nothing was changed.")
+    })?;
+    Ok(loaded.exports().backup)
 }
 
 /// Services that a directory is recognised by: the built-in hooks, each with the file that gave it away.
@@ -82,10 +107,11 @@ pub(crate) fn resolve(
         if found.is_empty() {
             return Err(nothing_found(tree));
         }
-        return found
-            .into_iter()
-            .map(|(builtin, description, _)| Ok(of_builtin(description.name.clone(), builtin, description)))
-            .collect();
+        let of_found = |(builtin, description, _): (_, Description, _)| {
+            let service = description.name.clone();
+            of_builtin(sandbox, components, service, builtin, description, lock)
+        };
+        return found.into_iter().map(of_found).collect();
     }
     let mut all = Vec::new();
     for (service, wish) in &wished.services {
@@ -94,7 +120,10 @@ pub(crate) fn resolve(
             None => {
                 let builtin = jecloud_builtin_hooks::builtin().iter().find(|builtin| builtin.name == service.as_str());
                 match builtin {
-                    Some(builtin) => of_builtin(service.clone(), builtin, describe(sandbox, builtin.wasm)?),
+                    Some(builtin) => {
+                        let description = describe(sandbox, builtin.wasm)?;
+                        of_builtin(sandbox, components, service.clone(), builtin, description, lock)?
+                    }
                     None => return Err(unknown_service(config, environment, service)),
                 }
             }
@@ -106,15 +135,60 @@ pub(crate) fn resolve(
     Ok(all)
 }
 
-fn of_builtin(service: ServiceName, builtin: &Builtin, description: Description) -> Resolved {
-    Resolved {
-        service,
-        digest: Digest::of(builtin.wasm),
-        wasm: builtin.wasm.to_vec(),
-        granted: description.powers.clone(),
-        description,
+/// The built-in hook, or the one that jecloud.lock holds in its place: it came with another JeCloud.
+fn of_builtin(
+    sandbox: &Sandbox,
+    components: &dyn Components,
+    service: ServiceName,
+    builtin: &Builtin,
+    description: Description,
+    lock: &Lock,
+) -> Result<Resolved, Failure> {
+    let digest = Digest::of(builtin.wasm);
+    let Some(locked) = lock.builtin(&service).filter(|locked| locked.digest != digest) else {
+        return Ok(Resolved {
+            service,
+            digest,
+            wasm: builtin.wasm.to_vec(),
+            granted: description.powers.clone(),
+            description,
+            settings: serde_json::Map::new(),
+            builtin: true,
+            note: None,
+        });
+    };
+    let held = format!("{} ({})", locked.version, locked.digest.short());
+    let brought = format!("{} ({})", description.version, digest.short());
+    let found = components.component(&locked.digest)?.filter(|wasm| Digest::of(wasm) == locked.digest);
+    let Some(wasm) = found else {
+        let what = format!("the hook {held} of service {service}, which jecloud.lock holds, is not to be had here");
+        return Err(Failure::usage(what)
+            .details(vec![format!("this JeCloud brings the hook {brought}")])
+            .hint(format!("`jecloud upgrade {service}` moves to the one that there is.")));
+    };
+    let note = if is_older(&description.version, &locked.version) {
+        format!("service {service} uses the hook {held} of jecloud.lock: this JeCloud is older and brings {brought}")
+    } else {
+        format!(
+            "service {service} uses the hook {held} of jecloud.lock; this JeCloud brings {brought}: `jecloud upgrade \
+             {service}` moves to it"
+        )
+    };
+    Ok(Resolved {
+        digest: locked.digest.clone(),
+        description: describe(sandbox, &wasm)?,
+        wasm,
+        granted: locked.powers.clone(),
         settings: serde_json::Map::new(),
-    }
+        builtin: true,
+        note: Some(note),
+        service,
+    })
+}
+
+/// Whether a hook's version is lower than another one.
+pub(crate) fn is_older(version: &str, than: &str) -> bool {
+    jecloud_server::packages::compare(version, than).is_lt()
 }
 
 fn added(
@@ -125,7 +199,7 @@ fn added(
     lock: &Lock,
 ) -> Result<Resolved, Failure> {
     let add = format!("`jecloud hook add --name {service} FILE` shows what it needs and asks you.");
-    let approved = lock.hook(service).filter(|hook| hook.digest == *digest).ok_or_else(|| {
+    let approved = lock.approved(service).filter(|hook| hook.digest == *digest).ok_or_else(|| {
         Failure::usage(format!("the hook {} of service {service} was not approved in jecloud.lock", digest.short()))
             .hint(add.clone())
     })?;
@@ -140,6 +214,8 @@ fn added(
         wasm,
         granted: approved.powers.clone(),
         settings: serde_json::Map::new(),
+        builtin: false,
+        note: None,
     })
 }
 

@@ -50,6 +50,7 @@ fn wants_json(command: &Command) -> bool {
     match command {
         Command::Deploy { json, .. }
         | Command::Plan { json, .. }
+        | Command::Upgrade { json, .. }
         | Command::Status { json }
         | Command::Releases { json }
         | Command::Rollback { json, .. }
@@ -73,6 +74,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Init { dir } => commands::init::run(global, dir.as_deref())?,
         Command::Deploy { dir, force, json } => commands::deploy::run(global, dir.as_deref(), force, json)?,
         Command::Plan { dir, json } => commands::plan::run(global, dir.as_deref(), json)?,
+        Command::Upgrade { services, check, json } => {
+            return commands::upgrade::run(global, &commands::upgrade::Wish { services, check, json });
+        }
         Command::Status { json } => commands::status::run(global, json)?,
         Command::Releases { json } => commands::releases::run(global, json)?,
         Command::Rollback { release, json } => commands::rollback::run(global, release, json)?,

@@ -176,7 +176,11 @@ impl Components for Session {
             .store
             .get(&jecloud_cloud::keys::hook(digest))
             .map_err(|error| Failure::from_store("the app's store cannot be read", &error))?;
-        Ok(found.map(|object| object.bytes))
+        match found {
+            Some(object) => Ok(Some(object.bytes)),
+            // What was deployed from this machine before, to whichever cloud.
+            None => Ok(jecloud_disk::durable::read(&self.home.hook(digest))?),
+        }
     }
 }
 

@@ -165,19 +165,26 @@ impl ObjectStore for DirectoryStore {
 
     fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
         let failed = |source| self.failed("list", prefix, source);
-        let directory = self.root.join(prefix);
         let mut objects = Vec::new();
-        for name in tree::list(&directory).map_err(failed)? {
-            // What begins with a dot is a lock, or something unfinished.
-            let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else { continue };
-            let path = directory.join(name);
-            // It may be deleted while we look.
-            let Some(written) = tree::modified(&path).map_err(failed)? else { continue };
-            objects.push(ObjectInfo {
-                key: format!("{prefix}{name}"),
-                size: tree::size(&path).unwrap_or(0),
-                written: Timestamp::from_system(written),
-            });
+        let mut prefixes = vec![prefix.to_owned()];
+        while let Some(prefix) = prefixes.pop() {
+            let directory = self.root.join(&prefix);
+            for name in tree::list(&directory).map_err(failed)? {
+                // What begins with a dot is a lock, or something unfinished.
+                let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else { continue };
+                let path = directory.join(name);
+                if tree::is_dir(&path).map_err(failed)? {
+                    prefixes.push(format!("{prefix}{name}/"));
+                    continue;
+                }
+                // It may be deleted while we look.
+                let Some(written) = tree::modified(&path).map_err(failed)? else { continue };
+                objects.push(ObjectInfo {
+                    key: format!("{prefix}{name}"),
+                    size: tree::size(&path).unwrap_or(0),
+                    written: Timestamp::from_system(written),
+                });
+            }
         }
         Ok(objects)
     }

@@ -1,6 +1,7 @@
 //! The names of objects in a store.
 
-use jecloud_model::ids::{Digest, EnvironmentName, VersionId};
+use jecloud_model::backup::Manifest;
+use jecloud_model::ids::{BackupId, Digest, EnvironmentName, VersionId};
 
 /// The cloud state.
 pub const STATE: &str = "state.json";
@@ -10,6 +11,30 @@ pub const VERSIONS: &str = "versions/";
 
 /// What the keys of hooks begin with.
 pub const HOOKS: &str = "hooks/";
+
+/// What backups are sealed with.
+pub const BACKUP_KEY: &str = "backup-key.json";
+
+/// `backups/ENV/`, or `backups/` for all environments: what the keys of backups begin with.
+pub fn backups(environment: Option<&EnvironmentName>) -> String {
+    environment.map_or_else(|| "backups/".to_owned(), |environment| format!("backups/{environment}/"))
+}
+
+/// `backups/ENV/SERVICE/ID.json`.
+pub fn manifest(manifest: &Manifest) -> String {
+    format!("{}{}/{}.json", backups(Some(&manifest.environment)), manifest.service, manifest.id)
+}
+
+/// `backups/ENV/SERVICE/ID.sealed`.
+pub fn sealed(manifest: &Manifest) -> String {
+    format!("{}{}/{}.sealed", backups(Some(&manifest.environment)), manifest.service, manifest.id)
+}
+
+/// The backup that has this key.
+pub fn backup_id(key: &str) -> Option<BackupId> {
+    let name = key.rsplit('/').next()?;
+    name.strip_suffix(".sealed").or_else(|| name.strip_suffix(".json"))?.parse().ok()
+}
 
 /// `secrets/ENV.json`.
 pub fn secrets(environment: &EnvironmentName) -> String {

@@ -4,6 +4,8 @@
 //! makes the servers, which it reaches through [`Machines`], match it. Nothing here writes to a terminal: whoever
 //! calls watches through a [`Reporter`].
 
+mod backup_key;
+mod backups;
 mod deploy;
 mod directory;
 pub mod keys;
@@ -19,6 +21,8 @@ mod secrets;
 mod state;
 mod world;
 
+pub use backup_key::{backup_key, existing_backup_key};
+pub use backups::{Backups, CollectError, Collecting, Listing, fetch};
 pub use deploy::{Recorded, record_release, upload};
 pub use directory::{DirectoryStore, KEPT_STATES};
 pub use local::LocalMachines;
@@ -26,7 +30,7 @@ pub use machines::{Details, Found, Interactive, Machine, MachineError, Machines,
 pub use object_store::{Cause, Etag, Object, ObjectInfo, ObjectStore, PastObject, Precondition, PutResult, StoreError};
 pub use perform::Sources;
 pub use progress::{ObjectName, Progress, Reporter};
-pub use protocol::{EnvironmentStatus, RolledForward, Server, ServerStatus, Wants, check};
+pub use protocol::{EnvironmentStatus, FoundBackup, RolledForward, Server, ServerBackups, ServerStatus, Wants, check};
 pub use roll_forward::{Cloud, End, Options, Report, RollForwardError, roll_forward};
 pub use secrets::SecretsFile;
 pub use state::{Known, PastState, StateError, StateFile};

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::OsStr;
+use std::io::{Read as _, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,9 @@ use crate::object_store::ObjectStore;
 
 /// The most that a command may answer: a status of a hundred environments is far below.
 const KEEP_BYTES: usize = 16 << 20;
+
+/// How much of a file is read at once.
+const CHUNK: usize = 256 << 10;
 
 /// How long setting up a server may take.
 const INIT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -180,5 +184,32 @@ impl Machine for LocalMachine {
         let doing = format!("read {key} in {}", store.describe());
         let source = std::io::Error::from(std::io::ErrorKind::NotFound).into();
         Err(object(crate::object_store::StoreError::Refused { doing, source }))
+    }
+
+    fn get_file(&self, path: &Path, to: &mut dyn Write, progress: &mut dyn FnMut(u64)) -> Result<(), MachineError> {
+        let doing = || format!("read {}", path.display());
+        let failed = |source: std::io::Error| {
+            let doing = doing();
+            MachineError::Unreachable { server: Self::name(), doing, source: source.into() }
+        };
+        let file = durable::open(path).map_err(|source| MachineError::Disk { server: Self::name(), source })?;
+        let mut file = file.ok_or_else(|| MachineError::Refused {
+            error: format!("cannot {}: there is no such file", doing()),
+            hint: String::new(),
+        })?;
+        let mut chunk = vec![0; CHUNK];
+        let mut done = 0;
+        loop {
+            match file.read(&mut chunk) {
+                Ok(0) => return Ok(()),
+                Ok(read) => {
+                    to.write_all(&chunk[..read]).map_err(failed)?;
+                    done += read as u64;
+                    progress(done);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Servers as the cloud roll-forward sees them: something that can be made, found, and asked to run
 //! `jecloud update-server …`.
 
+use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,10 @@ pub enum Found {
     Absent,
     /// It is certain that it existed and does not exist any more.
     Gone,
+    /// Its provider shows it, and it cannot be talked to.
+    Silent(MachineError),
+    /// Its provider shows nothing, although it was set up: it may be there all the same.
+    Unseen(MachineError),
     /// There is no telling.
     Unknown(MachineError),
 }
@@ -151,6 +156,14 @@ pub trait Machine: Send + Sync {
         key: &str,
         progress: &mut dyn FnMut(u64),
     ) -> Result<PathBuf, MachineError>;
+
+    /// Reads a file of the server, in constant memory. `progress` is told how many bytes were written to `to`.
+    ///
+    /// # Errors
+    ///
+    /// When it was not read to its end, as far as is known: what was written to `to` is then any beginning of it. A file
+    /// that changes meanwhile is not noticed; the caller knows what it should be.
+    fn get_file(&self, path: &Path, to: &mut dyn Write, progress: &mut dyn FnMut(u64)) -> Result<(), MachineError>;
 }
 
 /// What a command wrote and how it ended.

@@ -41,7 +41,7 @@ pub(crate) fn servers(machines: &dyn Machines, state: &CloudState, only: Option<
     let found: Vec<_> = asked.iter().zip(machines.find_all(&places)).collect();
     let looks = at_once(&found, |((place, _, environment), found)| server(found, state, place, environment));
     for ((place, ..), look) in asked.iter().zip(looks) {
-        let look = look.unwrap_or_else(|| Look::unknown("a bug"));
+        let look = look.unwrap_or_else(|| Look::without_answer(SeenServer::Unknown, "a bug"));
         if let Some(servers) = sighting.servers.get_mut(&place.environment) {
             servers.insert(place.server.clone(), look.seen);
         }
@@ -66,8 +66,8 @@ struct Look {
 }
 
 impl Look {
-    fn unknown(why: impl Into<String>) -> Self {
-        Self { seen: SeenServer::Unknown, machine: None, why: Some(why.into()), stranger: None }
+    fn without_answer(seen: SeenServer, why: impl Into<String>) -> Self {
+        Self { seen, machine: None, why: Some(why.into()), stranger: None }
     }
 }
 
@@ -76,11 +76,19 @@ fn server(found: &Found, state: &CloudState, place: &Place, environment: &Enviro
     match found {
         Found::Absent => look(SeenServer::Absent, None),
         Found::Gone => look(SeenServer::Gone, None),
-        Found::Unknown(error) => Look::unknown(error.to_advice()),
+        Found::Silent(error) => Look::without_answer(SeenServer::Silent, error.to_advice()),
+        Found::Unseen(error) => Look::without_answer(SeenServer::Unseen, error.to_advice()),
+        Found::Unknown(error) => Look::without_answer(SeenServer::Unknown, error.to_advice()),
         Found::Present(machine) => match ask(&**machine, state, place, environment) {
             Ok(Ok(seen)) => look(SeenServer::Present(Box::new(seen)), Some(Arc::clone(machine))),
-            Ok(Err(refused)) => Look { stranger: Some(refused.clone()), ..Look::unknown(refused.to_string()) },
-            Err(error) => Look { machine: Some(Arc::clone(machine)), ..Look::unknown(error.to_advice()) },
+            Ok(Err(refused)) => {
+                let look = Look::without_answer(SeenServer::Silent, refused.to_string());
+                Look { stranger: Some(refused), ..look }
+            }
+            Err(error) => {
+                let look = Look::without_answer(SeenServer::Silent, error.to_advice());
+                Look { machine: Some(Arc::clone(machine)), ..look }
+            }
         },
     }
 }

@@ -149,6 +149,10 @@ impl Workplace<'_> {
                 self.say(Progress::Handed { place: self.place.clone(), release: *number });
             }
             CloudStep::AwaitServer { release, until, .. } => return self.wait(server, *release, *until),
+            CloudStep::ProceedOnServer(_, release) => {
+                point("cloud.server.proceed", &name)?;
+                server.proceed(self.app(), environment, *release)?;
+            }
             CloudStep::CommitServer(_, release) => {
                 point("cloud.server.commit", &name)?;
                 server.commit(self.app(), environment, *release)?;
@@ -192,7 +196,7 @@ impl Workplace<'_> {
             server.deploy(&Order { release: release.clone(), topology: None })?;
         }
         let far_enough = |state: DeploymentState| match until {
-            Until::Prepared => state.is_started(),
+            Until::Prepared => state.is_prepared(),
             Until::Ready => state == DeploymentState::Ready,
             Until::End => false,
         };

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jecloud_model::app::AppDocument;
+use jecloud_model::backup::{Manifest, Restore, ServerBackup};
 use jecloud_model::cloud::Basis;
 use jecloud_model::events::Event;
-use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
+use jecloud_model::ids::{AppName, BackupId, Digest, EnvironmentName, ReleaseNumber, ServiceName, VersionId};
 use jecloud_model::secrets::SecretValue;
 use jecloud_model::topology::{Order, Told};
+use jecloud_seal::Key;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +73,27 @@ pub struct Wants {
     /// Hooks.
     #[serde(default)]
     pub hooks: BTreeSet<Digest>,
+}
+
+/// The answer to `backups`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ServerBackups {
+    /// Those that the server has not forgotten yet.
+    pub backups: Vec<FoundBackup>,
+    /// The restore that goes on, or the last one.
+    pub restore: Option<Restore>,
+}
+
+/// A backup on a server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct FoundBackup {
+    /// What the server says of it.
+    #[serde(flatten)]
+    pub backup: ServerBackup,
+    /// Where the sealed file is on the server, if there is one.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
 }
 
 /// The answer to `rollforward`.
@@ -167,6 +190,17 @@ impl<'a> Server<'a> {
         self.tell(&["deploy", order.release.version.as_str()], Some(&text), ANSWER_TIMEOUT)
     }
 
+    /// The release commands of other servers have run.
+    pub fn proceed(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+        release: ReleaseNumber,
+    ) -> Result<(), MachineError> {
+        let release = release.0.to_string();
+        self.tell(&["proceed", app.as_str(), environment.as_str(), &release], None, ANSWER_TIMEOUT)
+    }
+
     /// All servers are ready.
     pub fn commit(
         &self,
@@ -206,6 +240,58 @@ impl<'a> Server<'a> {
             Err(_) => ControlFlow::Continue(()),
         };
         self.machine.follow(&args, &mut on_line, cancel)
+    }
+
+    /// Gives the server the key that backups are sealed with: 64 hex digits.
+    pub fn put_backup_key(&self, app: &AppName, environment: &EnvironmentName, key: &Key) -> Result<(), MachineError> {
+        let args = ["put-backup-key", app.as_str(), environment.as_str()];
+        self.tell(&args, Some(key.to_hex().as_bytes()), ANSWER_TIMEOUT)
+    }
+
+    /// Has the server make a backup of a service: that it is wanted is recorded, and what comes of it is told by
+    /// [`Server::backups`].
+    pub fn backup(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+        service: &ServiceName,
+        id: &BackupId,
+        verify: bool,
+    ) -> Result<(), MachineError> {
+        let mut args = vec!["backup", app.as_str(), environment.as_str(), service.as_str(), id.as_str()];
+        args.extend(verify.then_some("--verify"));
+        self.tell(&args, None, ANSWER_TIMEOUT)
+    }
+
+    /// How far backups are, and the restore, if there was one.
+    pub fn backups(&self, app: &AppName, environment: &EnvironmentName) -> Result<ServerBackups, MachineError> {
+        self.ask(&["backups", app.as_str(), environment.as_str()], None, ANSWER_TIMEOUT)
+    }
+
+    /// A backup is in the store, or not wanted: the server deletes what it has of it.
+    pub fn forget_backup(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+        id: &BackupId,
+    ) -> Result<(), MachineError> {
+        self.tell(&["forget-backup", app.as_str(), environment.as_str(), id.as_str()], None, ANSWER_TIMEOUT)
+    }
+
+    /// Has the server replace the data of a service by what is in the sealed file at a path on it. That it is wanted is
+    /// recorded, and what comes of it is told by [`Server::backups`].
+    pub fn restore(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+        service: &ServiceName,
+        manifest: &Manifest,
+        file: &Path,
+    ) -> Result<(), MachineError> {
+        let text = serde_json::to_vec(manifest).expect("a manifest is JSON");
+        let file = file.to_string_lossy();
+        let args = ["restore", app.as_str(), environment.as_str(), service.as_str(), &file];
+        self.tell(&args, Some(&text), TAKE_TIMEOUT)
     }
 
     /// Deletes everything of an environment from the server.

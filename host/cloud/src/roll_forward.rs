@@ -154,6 +154,7 @@ pub fn roll_forward(
         idle_rounds: 0,
         last_progress: cloud.world.now(),
         outdated: None,
+        just_seen: None,
     };
     loop {
         if let Some(report) = run.round()? {
@@ -178,6 +179,8 @@ struct Run<'a, 'r> {
     last_progress: Timestamp,
     /// A server that did not do what follows from the state of this generation, because that is not the newest one.
     outdated: Option<(Generation, RollForwardError)>,
+    /// What was seen a moment ago, where nothing was done since that servers or other plans could have to do with.
+    just_seen: Option<Sighting>,
 }
 
 impl Run<'_, '_> {
@@ -202,8 +205,9 @@ impl Run<'_, '_> {
         if (self.options.cancel)() {
             return Ok(Some(Report { state, end: End::Cancelled }));
         }
-        let sighting = observe::servers(self.cloud.machines, &state, self.options.environment.as_ref());
-        if let Some((server, refused)) = sighting.stranger {
+        let look = || observe::servers(self.cloud.machines, &state, self.options.environment.as_ref());
+        let mut sighting = self.just_seen.take().unwrap_or_else(look);
+        if let Some((server, refused)) = sighting.stranger.take() {
             let (error, hint) = (refused.to_string(), refused.hint());
             return Err(RollForwardError::Outdated { server, error, hint });
         }
@@ -230,6 +234,9 @@ impl Run<'_, '_> {
         if progressed {
             self.idle_rounds = 0;
             self.last_progress = self.cloud.world.now();
+            // All were seen to be ready, and are told so at once.
+            let is_commit = |step: &CloudStep| matches!(step, CloudStep::Record(Change::Commit { .. }));
+            self.just_seen = steps.iter().all(is_commit).then_some(sighting);
             return Ok(None);
         }
         if let Some(end) = self.end_of_release(&state) {
@@ -331,6 +338,7 @@ impl Run<'_, '_> {
                 | CloudStep::PutArchive(place, _)
                 | CloudStep::HandRelease(place, ..)
                 | CloudStep::AwaitServer { place, .. }
+                | CloudStep::ProceedOnServer(place, _)
                 | CloudStep::CommitServer(place, _)
                 | CloudStep::AbortOnServer(place, _)
                 | CloudStep::DestroyOnServer(place)

@@ -21,7 +21,7 @@ use crate::rules::Limits;
 use crate::tar_walk::read_error;
 use crate::temporary::{incoming, parent_of};
 use crate::{Owner, durable, fault, tree};
-use unpacker::{Policy, Unpacker};
+pub(crate) use unpacker::{Policy, Unpacker};
 
 /// How a package's archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ pub fn unpack_package(
 }
 
 /// Lets `fill` fill a new directory, and gives it the name `path` when all of it is on the disk.
-fn complete_or_absent(
+pub(crate) fn complete_or_absent(
     path: &Path,
     owner: Option<Owner>,
     fill: impl FnOnce(&cap_std::fs::Dir) -> Result<()>,

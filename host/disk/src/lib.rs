@@ -18,6 +18,7 @@ pub mod log;
 mod pack;
 pub mod program;
 mod rules;
+pub mod snapshot;
 pub mod source;
 pub mod store;
 mod stream;

@@ -14,15 +14,15 @@ use crate::rules::{Refusal, in_words};
 use crate::source::{EntryKind, SourceTree, refused};
 
 /// The size of everything in a tar stream is a multiple of this.
-const BLOCK: u64 = 512;
+pub(crate) const BLOCK: u64 = 512;
 
 /// The longest name that fits into a header.
 const NAME: usize = 100;
 
 /// What reading a file at a time asks for.
-const READ: usize = 256 << 10;
+pub(crate) const READ: usize = 256 << 10;
 
-static ZEROS: [u8; 1024] = [0; 1024];
+pub(crate) static ZEROS: [u8; 1024] = [0; 1024];
 
 /// Hands out the stream, part by part.
 pub(crate) fn write(tree: &SourceTree, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
@@ -62,7 +62,7 @@ fn padded(bytes: u64) -> u64 {
     bytes.next_multiple_of(BLOCK)
 }
 
-fn header(
+pub(crate) fn header(
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
     path: &[u8],
     kind: EntryType,
@@ -82,7 +82,7 @@ fn header(
 }
 
 /// How many zeros follow so many bytes.
-fn padding(bytes: u64) -> usize {
+pub(crate) fn padding(bytes: u64) -> usize {
     // Below BLOCK, so it fits.
     (padded(bytes) - bytes) as usize
 }

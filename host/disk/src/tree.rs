@@ -3,7 +3,7 @@
 //! The trees belong to users that may be hostile and may change them while we work on them as root. So nothing here
 //! follows a link below the path that it is given: every step goes from an open directory to a name in it.
 
-mod walk;
+pub(crate) mod walk;
 mod within;
 
 pub use within::{files, read_within, write_within};
@@ -33,13 +33,26 @@ use crate::{Owner, durable, fault};
 ///
 /// [`DiskError::Exists`]; [`DiskError::Io`], also for a socket, FIFO or device in the tree.
 pub fn copy(from: &Path, to: &Path, owner: Option<Owner>) -> Result<()> {
+    copy_for(from, to, owner.map_or(walk::Owners::Copier, walk::Owners::Given))
+}
+
+/// As [`copy`], and everything belongs to whom it belonged. Sockets are left out.
+///
+/// # Errors
+///
+/// As [`copy`].
+pub fn duplicate(from: &Path, to: &Path) -> Result<()> {
+    copy_for(from, to, walk::Owners::Same)
+}
+
+fn copy_for(from: &Path, to: &Path, owners: walk::Owners) -> Result<()> {
     if exists(to)? {
         return Err(DiskError::Exists { path: to.to_owned() });
     }
     let unfinished = incoming(to);
     remove_in_place(&unfinished)?;
     fault::point("copy.begin").map_err(at("copy", from))?;
-    let copied = copy_and_name(from, &unfinished, to, owner);
+    let copied = copy_and_name(from, &unfinished, to, owners);
     if copied.is_err() {
         // What cannot be removed now is swept.
         let _ = remove_in_place(&unfinished);
@@ -47,14 +60,14 @@ pub fn copy(from: &Path, to: &Path, owner: Option<Owner>) -> Result<()> {
     copied
 }
 
-fn copy_and_name(from: &Path, unfinished: &Path, to: &Path, owner: Option<Owner>) -> Result<()> {
+fn copy_and_name(from: &Path, unfinished: &Path, to: &Path, owners: walk::Owners) -> Result<()> {
     let source = walk::open_dir(rustix::fs::CWD, from).map_err(at("read the directory", from))?;
     rustix::fs::mkdir(unfinished, walk::PRIVATE).map_err(at("make the directory", unfinished))?;
     let target = walk::open_dir(rustix::fs::CWD, unfinished).map_err(at("make the directory", unfinished))?;
     // Not a left-over as long as we are at it.
     rustix::fs::flock(&target, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(at("make the directory", unfinished))?;
-    walk::copy(&source, &target, from, owner)?;
+    walk::copy(&source, &target, from, owners)?;
     fault::point("copy.sync").map_err(at("sync", unfinished))?;
     sync_open(&target, unfinished)?;
     fault::point("copy.rename").map_err(at("name", to))?;
@@ -293,4 +306,4 @@ pub(crate) fn chown_open(open: &impl AsFd, owner: Option<Owner>) -> Result<(), E
 }
 
 /// A directory that is open.
-type OpenDir = OwnedFd;
+pub(crate) type OpenDir = OwnedFd;

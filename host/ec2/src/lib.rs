@@ -35,6 +35,5 @@ pub use error::Ec2Error;
 pub use jecloud_aws::{Access, Credentials, Skew};
 pub use launch::{Disk, LaunchRequest, TAG_APP, TAG_ENVIRONMENT, TAG_LAUNCH, TAG_SERVER, instance_of};
 pub use machines::Ec2Machines;
-pub use memory::UNTIL_VISIBLE;
 pub use settings::{DEBIAN, Ec2Settings, Image, Through};
 pub use shared::CleanedUp;

@@ -149,28 +149,40 @@ impl Ec2Machines {
             // One without our tags is not among them either.
             None => self.look(&attempt, "instance-id", &id)?.into_iter().next(),
         };
-        let Some(instance) = found else { return self.not_seen(place, &recorded, &attempt, &id) };
+        let Some(instance) = found else { return self.not_seen(place, record, &recorded, &attempt, &id) };
         self.memory.seen(recorded.token());
-        if !recorded.is_ours(&instance) {
+        Ok(self.shown(place, &recorded, &attempt, &instance).unwrap_or_else(Found::Silent))
+    }
+
+    /// An instance that EC2 shows.
+    fn shown(
+        &self,
+        place: &Place,
+        recorded: &Recorded,
+        attempt: &Attempt<'_>,
+        instance: &Instance,
+    ) -> Result<Found, MachineError> {
+        let id = &instance.id;
+        if !recorded.is_ours(instance) {
             return Err(attempt.refused(
                 &format!("the tags of {id} do not say that it is this server"),
                 format!("Give {id} the jecloud: tags back that it had, or terminate it."),
             ));
         }
         match instance.state {
-            state if state.is_over() => Ok(self.renew(place, &recorded, &attempt)),
+            state if state.is_over() => Ok(self.renew(place, recorded, attempt)),
             // Nothing on it counts before its set-up is recorded.
             _ if recorded.instance.is_none() => Ok(Found::Absent),
             InstanceState::Running => {
-                let Some(address) = self.address(&instance) else { return Err(self.no_address(&attempt, &id)) };
-                let machine = self
-                    .with_running(place, &recorded, &instance, address, |connect, running| connect.machine(running))?;
+                let Some(address) = self.address(instance) else { return Err(self.no_address(attempt, id)) };
+                let machine =
+                    self.with_running(place, recorded, instance, address, |connect, running| connect.machine(running))?;
                 Ok(machine.map_or(Found::Absent, Found::Present))
             }
-            InstanceState::Stopped | InstanceState::Stopping => Err(self.stopped(&attempt, &id)),
+            InstanceState::Stopped | InstanceState::Stopping => Err(self.stopped(attempt, id)),
             _ => Err(MachineError::Unreachable {
-                server: server.clone(),
-                doing: doing.clone(),
+                server: attempt.server.to_owned(),
+                doing: attempt.doing.to_owned(),
                 source: "it starts".into(),
             }),
         }
@@ -216,11 +228,23 @@ impl Ec2Machines {
     fn not_seen(
         &self,
         place: &Place,
+        record: &ServerRecord,
         recorded: &Recorded,
         attempt: &Attempt<'_>,
         id: &str,
     ) -> Result<Found, MachineError> {
         self.check_account(attempt, recorded)?;
+        if recorded.instance.is_some() {
+            let what_then = match record.unseen_since.zip(record.gone_from()) {
+                Some((since, from)) => format!("since {since}; if that is so at {from}, it is taken for gone"),
+                None => "which may be a matter of minutes".to_owned(),
+            };
+            return Ok(Found::Unseen(MachineError::Unreachable {
+                server: attempt.server.to_owned(),
+                doing: attempt.doing.to_owned(),
+                source: format!("EC2 does not show {id}, {what_then}").into(),
+            }));
+        }
         if self.memory.not_seen(recorded.token(), self.caller.world.now()) {
             return Ok(self.renew(place, recorded, attempt));
         }

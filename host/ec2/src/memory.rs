@@ -2,16 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use jecloud_model::cloud::Place;
+use jecloud_model::cloud::{Place, UNTIL_VISIBLE};
 use jecloud_model::time::Timestamp;
 
 use crate::details::Full;
-
-/// What EC2 does not show may exist: it shows a new instance to everybody only after a while. Only what is not shown
-/// twice, so far apart, is not there.
-pub const UNTIL_VISIBLE: Duration = Duration::from_secs(300);
 
 /// So often a process gives up a launch of one server for a new one, before it leaves that to another process: whatever
 /// ends machines while they start would go on to do so.
@@ -25,7 +20,8 @@ pub(crate) struct Memory(Mutex<Remembered>);
 struct Remembered {
     /// The instance that was launched.
     launched: BTreeMap<String, String>,
-    /// When it was first not to be seen, since it was last seen.
+    /// When what was launched here and is not recorded yet was first not to be seen, since it was last seen. Who knows
+    /// nothing of it launches it again from the same request, and comes to know of it.
     absent_since: BTreeMap<String, Timestamp>,
     /// Launches that EC2 refused for good: nothing was launched by them.
     refused: BTreeMap<String, Refusal>,

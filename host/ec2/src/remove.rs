@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use jecloud_cloud::MachineError;
-use jecloud_model::cloud::{Place, ServerRecord};
+use jecloud_model::cloud::{Place, ServerRecord, UNTIL_VISIBLE};
 
 use crate::api::{Action, Instance};
 use crate::caller::Attempt;
 use crate::error::Ec2Error;
 use crate::launch::Recorded;
 use crate::machines::Ec2Machines;
-use crate::memory::UNTIL_VISIBLE;
 
 /// How long an instance may go on after the order to end.
 const ENDING: Duration = Duration::from_secs(120);

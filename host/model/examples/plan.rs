@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Instant;
 
-use jecloud_model::app::{AppDocument, DeploymentState};
+use jecloud_model::app::{AppDocument, DeploymentState, Gates};
 use jecloud_model::cloud::{
     Change, CloudState, Objects, Operation, SeenCloud, SeenEnvironment, SeenServer, ServerName, apply, plan,
 };
@@ -81,7 +81,7 @@ fn seen(servers: u32, version: &VersionId, now: Timestamp) -> Result<SeenCloud, 
             1 => SeenServer::Absent,
             _ => {
                 let mut document = AppDocument::default();
-                document.request(version, ReleaseNumber(1), true, now)?;
+                document.request(version, ReleaseNumber(1), Gates { follows: false, hold: true }, now)?;
                 if let Some(deployment) = &mut document.deployment {
                     deployment.state = DeploymentState::ALL[index as usize % DeploymentState::ALL.len()];
                 }

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::format::Format;
+use crate::hook::Member;
 use crate::ids::{ReleaseNumber, ServiceName, VersionId};
 use crate::time::Timestamp;
 
@@ -44,6 +45,9 @@ pub struct AppDocument {
     /// What the hooks of the current release want to be told next time.
     #[serde(default)]
     pub remembered: BTreeMap<ServiceName, BTreeMap<String, String>>,
+    /// Of services that span servers and are shaped from this one: the members that the last `reshape` has come to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<ServiceName, Vec<Member>>,
     /// Keys that a newer JeCloud wrote.
     #[serde(flatten)]
     pub more: BTreeMap<String, serde_json::Value>,
@@ -66,6 +70,18 @@ pub struct Deployment {
     /// Whether it stays in `ready` until it is committed.
     #[serde(default)]
     pub hold: bool,
+    /// Whether it stays in `prepared` until the server is told that the release commands of others have run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follows: bool,
+}
+
+/// Where a deployment stops until the server is told to go on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gates {
+    /// Before anything of it starts: see [`AppDocument::proceed`].
+    pub follows: bool,
+    /// Before the switch: see [`AppDocument::commit`].
+    pub hold: bool,
 }
 
 /// How far a deployment is. In this order.
@@ -78,6 +94,8 @@ pub enum DeploymentState {
     InstallingPackages,
     /// Hooks plan; files are written, checks and builds run.
     Preparing,
+    /// Nothing is left but to start, which waits for the release commands of other servers: only where there are such.
+    Prepared,
     /// Processes that outlive releases start, or are replaced where something of them changes: what the app needs is there
     /// before the app is.
     StartingServices,
@@ -93,10 +111,11 @@ pub enum DeploymentState {
 
 impl DeploymentState {
     /// The states in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ExtractingSources,
         Self::InstallingPackages,
         Self::Preparing,
+        Self::Prepared,
         Self::StartingServices,
         Self::Starting,
         Self::Ready,
@@ -107,6 +126,11 @@ impl DeploymentState {
     /// Whether requests go to the new version.
     pub fn is_switched(self) -> bool {
         self >= Self::Switching
+    }
+
+    /// Whether all commands have run that come before the start of processes.
+    pub fn is_prepared(self) -> bool {
+        self >= Self::Prepared
     }
 
     /// Whether new processes run: those of the release in [`Self::Starting`] and later.
@@ -122,6 +146,7 @@ impl fmt::Display for DeploymentState {
             Self::ExtractingSources => "extracting-sources",
             Self::InstallingPackages => "installing-packages",
             Self::Preparing => "preparing",
+            Self::Prepared => "prepared",
             Self::StartingServices => "starting-services",
             Self::Starting => "starting",
             Self::Ready => "ready",
@@ -261,7 +286,7 @@ impl AppDocument {
         &mut self,
         version: &VersionId,
         release: ReleaseNumber,
-        hold: bool,
+        gates: Gates,
         now: Timestamp,
     ) -> Result<Requested, RequestRefused> {
         if release < self.newest_release {
@@ -293,7 +318,8 @@ impl AppDocument {
             request_date: now,
             start_date: None,
             state: DeploymentState::ExtractingSources,
-            hold,
+            hold: gates.hold,
+            follows: gates.follows,
         });
         Ok(Requested::Recorded { aborted })
     }
@@ -311,7 +337,8 @@ impl AppDocument {
             deployment.state = match state {
                 DeploymentState::ExtractingSources => DeploymentState::InstallingPackages,
                 DeploymentState::InstallingPackages => DeploymentState::Preparing,
-                DeploymentState::Preparing => DeploymentState::StartingServices,
+                DeploymentState::Preparing if deployment.follows => DeploymentState::Prepared,
+                DeploymentState::Preparing | DeploymentState::Prepared => DeploymentState::StartingServices,
                 DeploymentState::StartingServices => DeploymentState::Starting,
                 DeploymentState::Starting if deployment.hold => DeploymentState::Ready,
                 DeploymentState::Starting | DeploymentState::Ready => DeploymentState::Switching,
@@ -319,6 +346,15 @@ impl AppDocument {
             };
         }
         Ok(())
+    }
+
+    /// The release commands of other servers have run: the deployment may go on past `prepared`.
+    pub fn proceed(&mut self, release: ReleaseNumber) -> Result<(), Stale> {
+        if self.current_release == Some(release) {
+            return Ok(());
+        }
+        self.deploying(release)?.follows = false;
+        self.finish_state(release, DeploymentState::Prepared)
     }
 
     /// All servers are ready: the deployment may go on past `ready`.

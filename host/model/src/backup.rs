@@ -11,7 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::app::Failure;
 use crate::hook::Contents;
 use crate::ids::{AppName, BackupId, Digest, EnvironmentName, ReleaseNumber, ServiceName};
+use crate::processes::ProcessSpec;
 use crate::time::Timestamp;
+
+/// How many backups that failed a server remembers.
+pub const KEPT_FAILURES: usize = 20;
 
 /// What is known of a backup for good. Nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +114,63 @@ pub struct ServerBackup {
     pub failure: Option<Failure>,
 }
 
+impl ServerBackup {
+    /// One that is wanted.
+    pub fn wanted(id: BackupId, service: ServiceName, verify: bool, scheduled: bool, now: Timestamp) -> Self {
+        let state = BackupState::Copying;
+        Self { format: 1, id, service, requested: now, scheduled, verify, state, manifest: None, failure: None }
+    }
+
+    /// Whether this asks for the same as another one.
+    pub fn is_the_same_wish(&self, other: &Self) -> bool {
+        let wish = |backup: &Self| (backup.id.clone(), backup.service.clone(), backup.verify, backup.scheduled);
+        wish(self) == wish(other)
+    }
+
+    /// The hook has made its copy.
+    pub fn copied(&mut self) {
+        if self.state == BackupState::Copying {
+            self.state = BackupState::Sealing;
+        }
+    }
+
+    /// The copy is lost, or may be: it has to be made anew.
+    pub fn begin_anew(&mut self) {
+        if self.state == BackupState::Sealing {
+            self.state = BackupState::Copying;
+        }
+    }
+
+    /// The copy is sealed.
+    pub fn sealed(&mut self, manifest: Manifest) {
+        if self.state == BackupState::Sealing {
+            self.manifest = Some(manifest);
+            self.state = if self.verify { BackupState::Verifying } else { BackupState::Done };
+        }
+    }
+
+    /// The same was found in the scratch instance.
+    pub fn verified(&mut self, now: Timestamp) {
+        if let (BackupState::Verifying, Some(manifest)) = (self.state, &mut self.manifest) {
+            manifest.verified = Some(now);
+            self.state = BackupState::Done;
+        }
+    }
+
+    /// There is none.
+    pub fn fail(&mut self, failure: Failure) {
+        if !self.state.is_end() {
+            self.failure = Some(failure);
+            self.state = BackupState::Failed;
+        }
+    }
+
+    /// Whether what the hook has written, or writes, below its `backup` directory is needed.
+    pub fn needs_copy(&self) -> bool {
+        matches!(self.state, BackupState::Copying | BackupState::Sealing)
+    }
+}
+
 /// How far bringing a backup back is. In this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -133,6 +194,19 @@ impl RestoreState {
     }
 }
 
+impl fmt::Display for RestoreState {
+    /// As in documents.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unsealing => "unsealing",
+            Self::Replacing => "replacing",
+            Self::Checking => "checking",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        })
+    }
+}
+
 /// `APP/ENV/restore.json` on a server: a backup that is to be brought back, or the last one that was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restore {
@@ -149,4 +223,73 @@ pub struct Restore {
     /// In which state it failed, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<(RestoreState, Failure)>,
+}
+
+impl Restore {
+    /// One that is wanted.
+    pub fn wanted(service: ServiceName, manifest: Manifest, now: Timestamp) -> Self {
+        Self { format: 1, service, requested: now, manifest, state: RestoreState::Unsealing, failure: None }
+    }
+
+    /// The work of a state is done. Done twice it changes nothing the second time.
+    pub fn finish_state(&mut self, state: RestoreState) {
+        if self.state == state && self.failure.is_none() {
+            self.state = match state {
+                RestoreState::Unsealing => RestoreState::Replacing,
+                RestoreState::Replacing => RestoreState::Checking,
+                RestoreState::Checking => RestoreState::Done,
+                end @ (RestoreState::Done | RestoreState::Failed) => end,
+            };
+        }
+    }
+
+    /// It failed. Where data was replaced, the state is [`RestoreState::Replacing`] again until
+    /// [`Restore::data_is_back`].
+    pub fn fail(&mut self, failure: Failure) {
+        if self.state.is_end() || self.failure.is_some() {
+            return;
+        }
+        self.failure = Some((self.state, failure));
+        self.state = match self.state {
+            RestoreState::Unsealing => RestoreState::Failed,
+            _ => RestoreState::Replacing,
+        };
+    }
+
+    /// The data that the service had before is where it was.
+    pub fn data_is_back(&mut self) {
+        if self.is_putting_back() {
+            self.state = RestoreState::Failed;
+        }
+    }
+
+    /// Whether it failed, and the data that the service had before is to be put back.
+    pub fn is_putting_back(&self) -> bool {
+        self.state == RestoreState::Replacing && self.failure.is_some()
+    }
+
+    /// Whether the data is being replaced or looked at: nothing else may be done with the service.
+    pub fn holds_the_service(&self) -> bool {
+        matches!(self.state, RestoreState::Replacing | RestoreState::Checking)
+    }
+
+    /// Whether this process must not run now.
+    pub fn stops(&self, spec: &ProcessSpec) -> bool {
+        self.state == RestoreState::Replacing && spec.service == self.service && spec.id.release.is_none()
+    }
+}
+
+/// In which counts a restored service differs from what was copied. The versions are not compared: a newer service may well
+/// have been given the data of an older one.
+pub fn differences(copied: &Contents, found: &Contents) -> Vec<String> {
+    let mut all = Vec::new();
+    let names: std::collections::BTreeSet<&String> = copied.counts.keys().chain(found.counts.keys()).collect();
+    for name in names {
+        let number = |contents: &Contents| contents.counts.get(name).map_or("none".to_owned(), u64::to_string);
+        let (before, after) = (number(copied), number(found));
+        if before != after {
+            all.push(format!("{name}: {after} where {before} were copied"));
+        }
+    }
+    all
 }

@@ -52,6 +52,9 @@ pub struct PlannedPackage {
     pub version: String,
     pub source: Source,
     pub pin: bool,
+    /// The version that `version` comes to, where the question was about an upgrade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<String>,
 }
 
 /// A file.

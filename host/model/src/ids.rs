@@ -170,6 +170,14 @@ impl Digest {
     }
 }
 
+impl BackupId {
+    /// The name of a backup that is asked for now. The caller owns clock and randomness: this crate has neither.
+    pub fn new(now: crate::time::Timestamp, chance: [u8; 4]) -> Self {
+        let time: String = now.to_string().chars().take(19).filter(|c| !matches!(c, '-' | ':')).collect();
+        Self(format!("{time}Z-{}", hex(&chance)))
+    }
+}
+
 impl OperationId {
     /// From 16 random bytes. The caller owns the randomness: this crate has none.
     pub fn from_random(bytes: [u8; 16]) -> Self {
@@ -177,7 +185,21 @@ impl OperationId {
     }
 }
 
+/// How the names of scratch environments begin: nobody may call one of their own so.
+const SCRATCH: &str = "jecloud-scratch-";
+
 impl EnvironmentName {
+    /// Where a backup is restored only to see whether that can be done. There is no such environment but on the server that
+    /// made the backup, and there for a few minutes.
+    pub fn scratch(backup: &BackupId) -> Self {
+        Self(format!("{SCRATCH}{}", &backup.as_str()[17..]))
+    }
+
+    /// Whether it is such a one.
+    pub fn is_scratch(&self) -> bool {
+        self.0.starts_with(SCRATCH)
+    }
+
     /// `production`: the environment that is meant when none is named.
     pub fn production() -> Self {
         Self("production".to_owned())
@@ -322,6 +344,16 @@ mod tests {
             &["", "1a", "-a", "A", "a_b", "a/b", "..", "a.b", "ä", "sys", &too_long],
         );
         check::<ProcessName>(&["web", "release_worker"], &["", "Web", "web.1", "web@1", "_web"]);
+    }
+
+    /// Fails where a scratch environment could be somebody's own: `-e` and jecloud.toml refuse what `is_scratch` says.
+    #[test]
+    fn scratch_environments_have_names_of_their_own() {
+        let backup: BackupId = "20261124T190812Z-3f2a9c01".parse().expect("valid");
+        let scratch = EnvironmentName::scratch(&backup);
+        assert_eq!(scratch.as_str(), "jecloud-scratch-3f2a9c01");
+        assert!(scratch.as_str().parse::<EnvironmentName>().is_ok_and(|name| name.is_scratch()));
+        assert!(!EnvironmentName::production().is_scratch());
     }
 
     #[test]

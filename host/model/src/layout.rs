@@ -188,6 +188,37 @@ impl EnvironmentRoot {
         self.backups().join(format!("{id}.sealed"))
     }
 
+    /// `backups/ID.steps.json`: how far the hook is with its copy.
+    pub fn backup_steps(&self, id: &BackupId) -> PathBuf {
+        self.backups().join(format!("{id}.steps.json"))
+    }
+
+    /// `backups/restore.sealed`: what is to be brought back.
+    pub fn restore_file(&self) -> PathBuf {
+        self.backups().join("restore.sealed")
+    }
+
+    /// `backups/restore.steps.json`: how far the hook is with bringing it back.
+    pub fn restore_steps(&self) -> PathBuf {
+        self.backups().join("restore.steps.json")
+    }
+
+    /// `services/NAME.before`: the data that a service had before a backup was brought back, until that is done. No
+    /// service has a dot in its name.
+    pub fn service_before(&self, service: &ServiceName) -> PathBuf {
+        self.path.join("services").join(format!("{service}.before"))
+    }
+
+    /// `services/NAME.restoring`: the copy that is to be brought back, until the service's processes have ended.
+    pub fn service_restoring(&self, service: &ServiceName) -> PathBuf {
+        self.path.join("services").join(format!("{service}.restoring"))
+    }
+
+    /// `scratch.json`, in the place of a scratch instance: what it is for.
+    pub fn scratch_document(&self) -> PathBuf {
+        self.path.join("scratch.json")
+    }
+
     /// What backups are sealed with, 0600.
     pub fn backup_key(&self) -> PathBuf {
         self.path.join("backup-key")

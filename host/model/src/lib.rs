@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod backup;
+pub mod backup_policy;
 mod chain;
 pub mod cloud;
 pub mod config;

@@ -41,6 +41,8 @@ pub struct LockedHook {
     pub digest: Digest,
     /// What was granted to exactly this component.
     pub powers: Powers,
+    /// Whether it came with JeCloud, so that nobody had to approve it.
+    pub builtin: bool,
 }
 
 /// Why a `jecloud.lock` cannot be used.
@@ -118,6 +120,9 @@ impl Lock {
                     quoted(&hook.version),
                     quoted(&format!("sha256:{}", hook.digest))
                 );
+                if hook.builtin {
+                    text.push_str("builtin = true\n");
+                }
                 render_powers(&mut text, name, &hook.powers);
             }
             if !service.pins.is_empty() {
@@ -140,12 +145,22 @@ impl Lock {
         self.change(service, |locked| locked.pins = pins);
     }
 
-    /// The hook of a service, as it was approved.
+    /// The hook of a service, as it was approved or as it came with JeCloud.
     pub fn hook(&self, service: &ServiceName) -> Option<&LockedHook> {
         self.services.get(service)?.hook.as_ref()
     }
 
-    /// Records that a hook was approved with these powers; none: that it is not any more. Lists of powers are
+    /// The hook of a service, if a person approved it.
+    pub fn approved(&self, service: &ServiceName) -> Option<&LockedHook> {
+        self.hook(service).filter(|hook| !hook.builtin)
+    }
+
+    /// The hook of a service, if it came with JeCloud.
+    pub fn builtin(&self, service: &ServiceName) -> Option<&LockedHook> {
+        self.hook(service).filter(|hook| hook.builtin)
+    }
+
+    /// Records that a hook was approved with these powers, or came with JeCloud; none: that it is not any more. Lists of powers are
     /// sets here: they are sorted.
     pub fn set_hook(&mut self, service: &ServiceName, hook: Option<LockedHook>) {
         let hook = hook.map(|hook| LockedHook { powers: sorted(hook.powers), ..hook });
@@ -173,7 +188,7 @@ impl Lock {
 }
 
 fn service(section: &Section<'_>, unknown: &mut Vec<String>) -> LockedService {
-    unknown.extend(section.others(&["hook", "version", "digest", "powers", "pins"]));
+    unknown.extend(section.others(&["hook", "version", "digest", "builtin", "powers", "pins"]));
     let mut pins = BTreeMap::new();
     if let Some(section) = section.section("pins") {
         for (key, _) in section.entries() {
@@ -182,7 +197,7 @@ fn service(section: &Section<'_>, unknown: &mut Vec<String>) -> LockedService {
             }
         }
     }
-    let has_hook = ["hook", "version", "digest", "powers"].iter().any(|key| section.has(key));
+    let has_hook = ["hook", "version", "digest", "builtin", "powers"].iter().any(|key| section.has(key));
     LockedService { hook: if has_hook { hook(section, unknown) } else { None }, pins }
 }
 
@@ -201,7 +216,8 @@ fn hook(section: &Section<'_>, unknown: &mut Vec<String>) -> Option<LockedHook> 
         digest
     });
     let powers = section.section("powers").map(|section| powers(&section, unknown)).unwrap_or_default();
-    Some(LockedHook { name: name?.value, version: version?.value.to_owned(), digest: digest?, powers })
+    let builtin = section.boolean("builtin").is_some_and(|found| found.value);
+    Some(LockedHook { name: name?.value, version: version?.value.to_owned(), digest: digest?, powers, builtin })
 }
 
 fn powers(section: &Section<'_>, unknown: &mut Vec<String>) -> Powers {

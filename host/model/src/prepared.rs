@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hook::Member;
 use crate::ids::{InstanceId, ProcessName, ReleaseNumber, ServiceName, VersionId};
 use crate::processes::ProcessSpec;
 
@@ -71,5 +72,24 @@ impl Prepared {
             _ => None,
         };
         named.into_iter().filter_map(only).collect()
+    }
+
+    /// The members of a service on servers with these addresses: on each the same processes as here that outlive releases,
+    /// at their fixed ports. Which of them are members is the hook's to say.
+    pub fn members(&self, service: &ServiceName, addresses: &[String]) -> Vec<Member> {
+        let outlive = self.processes.iter().filter(|spec| spec.service == *service && spec.id.release.is_none());
+        let fixed: Vec<(String, u16)> = outlive
+            .flat_map(|spec| spec.ports.iter().map(|(name, port)| (spec.id.short(), name, *port)))
+            .filter(|(_, name, port)| **name == port.to_string())
+            .map(|(process, _, port)| (process, port))
+            .collect();
+        let of_server = |address: &String| {
+            let of_process = |(process, port): &(String, u16)| {
+                let host = if address.contains(':') { format!("[{address}]") } else { address.clone() };
+                Member { process: process.clone(), address: format!("{host}:{port}") }
+            };
+            fixed.iter().map(of_process).collect::<Vec<_>>()
+        };
+        addresses.iter().flat_map(of_server).collect()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backup_policy::BackupPolicy;
 use crate::format::Format;
 use crate::hook::Powers;
 use crate::ids::{AppName, Digest, EnvironmentName, ProcessName, ReleaseNumber, ServerGroup, ServiceName, VersionId};
@@ -71,6 +72,9 @@ pub struct ReleaseService {
     /// Whether its hook asks for the servers that it runs on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub peers: bool,
+    /// How its data is backed up; none where its hook cannot do that, or did not say so to the JeCloud that recorded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupPolicy>,
 }
 
 /// A secret that a release uses.
@@ -141,6 +145,7 @@ pub(crate) mod tests {
             on: None,
             gives: vec![],
             peers: false,
+            backup: None,
         };
         Release {
             format: Format::default(),

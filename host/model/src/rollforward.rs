@@ -10,8 +10,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::app::{AppDocument, DeploymentState};
+use crate::backup::{BackupState, KEPT_FAILURES, Restore, RestoreState, ServerBackup};
 use crate::format::FORMAT;
-use crate::ids::{AppName, EnvironmentName, InstanceId, ReleaseNumber, VersionId};
+use crate::ids::{AppName, BackupId, EnvironmentName, InstanceId, ReleaseNumber, VersionId};
 use crate::prepared::Prepared;
 use crate::processes::{ProcessSpec, ProcessTable};
 use crate::routes::{Backend, Route, RouteTable};
@@ -43,6 +44,10 @@ pub struct Seen {
     pub versions: BTreeMap<VersionId, Timestamp>,
     /// Releases that are recorded, with their versions.
     pub releases: BTreeMap<ReleaseNumber, VersionId>,
+    /// Backups that are wanted, were made, or failed.
+    pub backups: BTreeMap<BackupId, ServerBackup>,
+    /// The backup that is brought back, or the last one that was.
+    pub restore: Option<Restore>,
 }
 
 /// One thing to do.
@@ -56,6 +61,12 @@ pub enum Step {
     WriteRoutes(RouteTable),
     /// Do the work of a state of the deployment, then record that it is done, or that the deployment failed.
     Work(ReleaseNumber, DeploymentState),
+    /// Do the work of a state of a backup, then record that it is done, or that there is none.
+    Backup(BackupId, BackupState),
+    /// Do the work of a state of bringing a backup back, then record that it is done, or that it failed.
+    Restore(RestoreState),
+    /// Forget backups that failed.
+    ForgetBackups(BTreeSet<BackupId>),
     /// Record that a release has drained.
     RecordDrained(ReleaseNumber),
     /// Nothing can be done before this time, when things should be looked at again.
@@ -94,12 +105,21 @@ pub fn plan(
             look_again = Some(look_again.map_or(glance, |other| other.min(glance)));
         }
     }
-    if let Some(deployment) = &document.deployment {
-        if deployment.state != DeploymentState::Ready {
+    // Data that is half replaced comes before everything: a deployment waits for it.
+    let restore = seen.restore.as_ref();
+    if let Some(restore) = restore.filter(|restore| restore.holds_the_service()) {
+        steps.push(Step::Restore(restore.state));
+    } else if let Some(deployment) = &document.deployment {
+        let waits = match deployment.state {
+            DeploymentState::Prepared => deployment.follows,
+            DeploymentState::Ready => deployment.hold,
+            _ => false,
+        };
+        if !waits {
             steps.push(Step::Work(deployment.release, deployment.state));
-        } else if !deployment.hold {
-            steps.push(Step::Work(deployment.release, DeploymentState::Ready));
         }
+    } else {
+        steps.extend(of_backups(seen));
     }
     if steps.is_empty() {
         steps.extend(prune(document, seen, now));
@@ -108,6 +128,20 @@ pub fn plan(
         steps.extend(look_again.map(Step::WaitUntil));
     }
     steps
+}
+
+/// What is to be done next for a backup, where nothing is being deployed. A copy that is complete is sealed before anything
+/// else is put where it lies; what is verified needs the service no more, and can wait.
+fn of_backups(seen: &Seen) -> Option<Step> {
+    let in_state = |state: BackupState| {
+        let found = seen.backups.iter().find(|(_, backup)| backup.state == state);
+        found.map(|(id, _)| Step::Backup(id.clone(), state))
+    };
+    let restore = seen.restore.as_ref().filter(|restore| restore.state == RestoreState::Unsealing);
+    in_state(BackupState::Sealing)
+        .or_else(|| in_state(BackupState::Copying))
+        .or_else(|| restore.map(|restore| Step::Restore(restore.state)))
+        .or_else(|| in_state(BackupState::Verifying))
 }
 
 /// What has to be written so that processes, link and routes are as the document says. Processes come first and
@@ -135,7 +169,7 @@ fn repairs(app: &AppName, environment: &EnvironmentName, document: &AppDocument,
 
 /// The processes that should run. Those that belong to no release are taken from the newest running one, and come before
 /// its others; one that it has no use for stays until nobody runs who has. What runs for a release whose prepared document
-/// is gone is left as it is.
+/// is gone is left as it is. Those of a service whose data is being replaced do not run meanwhile.
 pub fn wanted_processes(
     app: &AppName,
     environment: &EnvironmentName,
@@ -172,6 +206,9 @@ pub fn wanted_processes(
                 }
             }
         }
+    }
+    if let Some(restore) = &seen.restore {
+        processes.retain(|_, spec| !restore.stops(spec));
     }
     ProcessTable {
         format: FORMAT,
@@ -247,6 +284,11 @@ fn prune(document: &AppDocument, seen: &Seen, now: Timestamp) -> Vec<Step> {
     }
     if !releases.is_empty() {
         steps.push(Step::DeleteReleases(releases));
+    }
+    let failed = seen.backups.iter().filter(|(_, backup)| backup.state == BackupState::Failed);
+    let forgotten: BTreeSet<BackupId> = failed.map(|(id, _)| id.clone()).rev().skip(KEPT_FAILURES).collect();
+    if !forgotten.is_empty() {
+        steps.push(Step::ForgetBackups(forgotten));
     }
     steps
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jecloud_model::app::{AppDocument, DeploymentState, Failure, Outcome, RequestRefused, Requested};
+use jecloud_model::app::{AppDocument, DeploymentState, Failure, Gates, Outcome, RequestRefused, Requested};
 use jecloud_model::hook::{Health, Identity};
 use jecloud_model::ids::{AppName, EnvironmentName, InstanceId, ReleaseNumber, VersionId};
 use jecloud_model::limits::Limits;
@@ -97,9 +97,20 @@ impl World {
     }
 
     fn request(&mut self, number: u64) -> Result<Requested, RequestRefused> {
+        self.request_with(number, Gates::default())
+    }
+
+    fn request_with(&mut self, number: u64, gates: Gates) -> Result<Requested, RequestRefused> {
         let release = ReleaseNumber(number);
         self.seen.releases.insert(release, version(number));
-        self.document.request(&version(number), release, false, self.now())
+        self.document.request(&version(number), release, gates, self.now())
+    }
+
+    /// The server is told that what it follows has run.
+    fn proceed(&mut self) {
+        if let Some(release) = self.document.deployment.as_ref().map(|deployment| deployment.release) {
+            self.document.proceed(release).expect("it is being deployed");
+        }
     }
 
     /// Performs a step; `fails` says whether its work fails.
@@ -155,6 +166,10 @@ impl World {
             assert!(self.seen.versions.contains_key(link), "current names a version that is gone");
         }
         assert!(!served_before || self.seen.route_table.is_some(), "routes vanished");
+        if let Some(waiting) = self.document.deployment.as_ref().filter(|deployment| deployment.follows) {
+            let mut running = self.seen.process_table.iter().flat_map(|table| &table.processes);
+            assert!(running.all(|spec| spec.version != waiting.version), "it started and was to wait");
+        }
     }
 
     /// Rolls forward until nothing is left to do; returns how many steps that took.
@@ -172,7 +187,8 @@ impl World {
 
 #[derive(Debug, Clone)]
 enum Act {
-    Request,
+    Request { follows: bool },
+    Proceed,
     Step { fails: bool, twice: bool },
     Pass(u64),
     InFlight(bool),
@@ -182,7 +198,8 @@ enum Act {
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
-        2 => Just(Act::Request),
+        2 => any::<bool>().prop_map(|follows| Act::Request { follows }),
+        1 => Just(Act::Proceed),
         12 => (prop::bool::weighted(0.1), any::<bool>()).prop_map(|(fails, twice)| Act::Step { fails, twice }),
         1 => (0u64..40_000).prop_map(Act::Pass),
         1 => any::<bool>().prop_map(Act::InFlight),
@@ -207,10 +224,12 @@ proptest! {
         for act in acts {
             let served = world.seen.route_table.is_some();
             match act {
-                Act::Request => {
+                Act::Request { follows } => {
                     number += 1;
-                    world.request(number).expect("a newer release is accepted");
+                    let gates = Gates { follows, hold: false };
+                    world.request_with(number, gates).expect("a newer release is accepted");
                 }
+                Act::Proceed => world.proceed(),
                 Act::Step { fails, twice } => {
                     if let Some(step) = world.plan().first().cloned() {
                         world.perform(&step, fails);
@@ -235,6 +254,10 @@ proptest! {
             }
             world.check_laws(served);
         }
+        world.settle();
+        // Whoever waits does so without a step that would be done again and again, and then goes on.
+        prop_assert!(world.plan().is_empty());
+        world.proceed();
         world.settle();
         prop_assert!(world.plan().is_empty());
         prop_assert_eq!(&world.document.deployment, &None);
@@ -318,7 +341,7 @@ fn nothing_moves_backwards() {
     world.request(7).expect("accepted");
     assert_eq!(world.request(7), Ok(Requested::Known));
     assert!(matches!(world.request(6), Err(RequestRefused::Backwards { .. })));
-    let other = world.document.request(&version(8), ReleaseNumber(7), false, world.now());
+    let other = world.document.request(&version(8), ReleaseNumber(7), Gates::default(), world.now());
     assert!(matches!(other, Err(RequestRefused::OtherVersion { .. })));
 }
 
@@ -336,13 +359,48 @@ fn a_newer_request_aborts_the_one_before() {
 #[test]
 fn one_that_is_held_waits_for_the_commit() {
     let mut world = World { front_answers: true, ..World::default() };
-    world.document.request(&version(1), ReleaseNumber(1), true, world.now()).expect("accepted");
+    let gates = Gates { hold: true, follows: false };
+    world.document.request(&version(1), ReleaseNumber(1), gates, world.now()).expect("accepted");
     world.settle();
     assert_eq!(world.document.outcome(ReleaseNumber(1)), Outcome::Pending { state: DeploymentState::Ready });
     assert_eq!(world.seen.route_table, None);
     world.document.commit(ReleaseNumber(1)).expect("it is ready");
     world.settle();
     assert_eq!(world.document.outcome(ReleaseNumber(1)), Outcome::Serving);
+}
+
+/// What follows another server prepares all, starts nothing, and has no step that would be done again and again.
+///
+/// Fails where the planner does not look at `follows`, and where `finish_state` passes the gate by.
+#[test]
+fn one_that_follows_prepares_and_starts_nothing() {
+    for hold in [false, true] {
+        let mut world = World { front_answers: true, ..World::default() };
+        let gates = Gates { follows: true, hold };
+        world.request_with(1, gates).expect("accepted");
+        world.settle();
+        assert_eq!(world.document.outcome(ReleaseNumber(1)), Outcome::Pending { state: DeploymentState::Prepared });
+        assert!(world.prepared.contains_key(&ReleaseNumber(1)), "it has prepared nothing");
+        assert_eq!((&world.seen.process_table, world.plan()), (&None, vec![]));
+        let mut proceeding = world.document.clone();
+        proceeding.proceed(ReleaseNumber(1)).expect("it is told");
+        let once = proceeding.clone();
+        proceeding.proceed(ReleaseNumber(1)).expect("told twice is told once");
+        assert_eq!(proceeding, once);
+        assert!(proceeding.proceed(ReleaseNumber(2)).is_err());
+        world.document = proceeding;
+        world.settle();
+        let ready = Outcome::Pending { state: DeploymentState::Ready };
+        assert_eq!(world.document.outcome(ReleaseNumber(1)), if hold { ready } else { Outcome::Serving });
+        assert!(world.seen.process_table.is_some());
+    }
+    // One that is told before it has come to the gate finds it open.
+    let mut world = World { front_answers: true, ..World::default() };
+    world.request_with(1, Gates { follows: true, hold: false }).expect("accepted");
+    world.document.proceed(ReleaseNumber(1)).expect("it is told");
+    world.settle();
+    assert_eq!(world.document.outcome(ReleaseNumber(1)), Outcome::Serving);
+    assert_eq!(world.document.proceed(ReleaseNumber(1)), Ok(()), "told twice is told once");
 }
 
 /// Fails when `prune` forgets any of what it keeps.
@@ -398,6 +456,13 @@ fn documents_of_other_versions() {
     let again = serde_json::to_value(&document).expect("writable");
     assert_eq!(again["invented_later"], serde_json::json!([1]));
     assert!(document.format.check_writable().is_ok());
+    // A deployment from before there were gates waits for nobody.
+    let deployment =
+        r#""deployment": {"version": "V", "release": 4, "request_date": "2026-01-02T03:04:05Z", "state": "preparing"}"#;
+    let before = text.replace("\"deployment\": null", &deployment.replace('V', version(4).as_str()));
+    let before: AppDocument = serde_json::from_str(&before).expect("readable");
+    let deployment = before.deployment.expect("it deploys");
+    assert_eq!((deployment.follows, deployment.hold), (false, false));
     let newer = text.replace("\"min_writer\": 1", "\"min_writer\": 2");
     let newer: AppDocument = serde_json::from_str(&newer).expect("readable");
     assert!(newer.format.check_writable().is_err());

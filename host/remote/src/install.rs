@@ -20,8 +20,8 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// How long `init` may take: systemd is told, a user is made.
 const INIT: Duration = Duration::from_secs(300);
 
-/// Says what kind of machine it is, and in the second line as whom one works.
-const PROBE_SCRIPT: &str = "uname -sm && id -u";
+/// Says where the link $1 leads, in the second line what kind of machine it is, and in the third as whom one works.
+const PROBE_SCRIPT: &str = "readlink -- \"$1\" || echo; uname -sm && id -u";
 
 /// Gives the binary $1 the name $2, in one step.
 const SWITCH_SCRIPT: &str = r#"
@@ -88,14 +88,12 @@ impl RemoteMachine {
     ///
     /// [`MachineError::Outdated`] where it is a newer one.
     pub(crate) fn is_older(&self, binaries: &Binaries) -> Result<bool, MachineError> {
-        let file = self.fitting(binaries)?;
+        let (file, link) = self.fitting(binaries)?;
         let sha256 = digest_of(&file).map_err(|source| self.unreadable(&file, source))?;
-        let program = text(&self.places().program);
-        let link = self.run(&["readlink", "--", &program], b"", ANSWER)?;
-        let link = String::from_utf8_lossy(&link.stdout).into_owned();
-        if link.lines().last() == Some(self.path_of(&sha256).as_str()) {
+        if link == self.path_of(&sha256) {
             return Ok(false);
         }
+        let program = text(&self.places().program);
         let there = self.run(&[&program, "version"], b"", ANSWER)?;
         let there = Version::in_words(&String::from_utf8_lossy(&there.stdout)).filter(|_| there.is_success());
         let own = jecloud_disk::program::version(&file);
@@ -116,14 +114,14 @@ impl RemoteMachine {
 
     /// Puts the binary for the server there, under a name of its own, and tries it. Returns where it is.
     fn place(&self, binaries: &Binaries, progress: &mut dyn FnMut(u64)) -> Result<(Installed, String), MachineError> {
-        let file = self.fitting(binaries)?;
+        let (file, _) = self.fitting(binaries)?;
         let sha256 = digest_of(&file).map_err(|source| self.unreadable(&file, source))?;
         let to = self.path_of(&sha256);
         // The app's users run it too.
         let open_script = "umask 022 && mkdir -p -- \"$1\"";
         let directory = text(&self.places().versions.join(sha256.as_str()));
         self.tell("make a directory", &["sh", "-c", open_script, "sh", &directory])?;
-        let upload = Upload { file: &file, sha256: &sha256, to: &to, mode: 0o755, before: self.before() };
+        let upload = Upload { file: &file, sha256: &sha256, to: &to, mode: 0o755, before: self.before(), tidy: false };
         self.upload(&upload, progress)?;
         let tried = self.run(&[&to, "version"], b"", ANSWER)?;
         if !tried.is_success() {
@@ -173,14 +171,15 @@ impl RemoteMachine {
         check("init", &self.call_as(program, &args, None, INIT)?)
     }
 
-    /// The binary for the server, as a file of this machine.
-    fn fitting(&self, binaries: &Binaries) -> Result<PathBuf, MachineError> {
+    /// The binary for the server, as a file of this machine; and what is called `jecloud` there: empty where that is no
+    /// link.
+    fn fitting(&self, binaries: &Binaries) -> Result<(PathBuf, String), MachineError> {
         let doing = "say what kind of machine it is";
-        let asked = self.run(&["sh", "-c", PROBE_SCRIPT], b"", ANSWER)?;
+        let asked = self.run(&["sh", "-c", PROBE_SCRIPT, "sh", &text(&self.places().program)], b"", ANSWER)?;
         let answer = String::from_utf8_lossy(&asked.stdout).into_owned();
         let lines: Vec<&str> = answer.lines().collect();
         // What a login script writes may come before it.
-        let (true, [.., kind, user]) = (asked.is_success(), lines.as_slice()) else {
+        let (true, [.., link, kind, user]) = (asked.is_success(), lines.as_slice()) else {
             return Err(self.refused(doing, &asked));
         };
         if user.trim() != "0" {
@@ -196,7 +195,7 @@ impl RemoteMachine {
                 hint: String::new(),
             });
         }
-        binaries.for_architecture(architecture)
+        Ok((binaries.for_architecture(architecture)?, (*link).to_owned()))
     }
 
     fn tell(&self, doing: &str, argv: &[&str]) -> Result<(), MachineError> {

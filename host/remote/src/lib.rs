@@ -16,6 +16,7 @@ mod authenticate;
 mod binaries;
 mod connect;
 mod console;
+mod download;
 mod drive;
 mod error;
 mod host_key;

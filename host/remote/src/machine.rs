@@ -1,8 +1,10 @@
 //! A server on which `jecloud update-server …` runs, reached by SSH.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,9 +30,6 @@ const IN_VAIN: usize = 3;
 
 /// So many attempts to upload there are altogether.
 const ATTEMPTS: usize = 50;
-
-/// Removes what was put there and is a day old: the server has taken it, or nobody will ask it to. $1 is the directory.
-const TIDY_SCRIPT: &str = "find \"$1\" -type f -mtime +0 -delete 2>/dev/null || :";
 
 /// Whether there is a file $1. Not by the exit status: that may be somebody else's.
 const THERE_SCRIPT: &str = "if [ -e \"$1\" ]; then echo yes; else echo no; fi";
@@ -66,6 +65,8 @@ pub struct RemoteMachine {
     places: Places,
     objects: Arc<Objects>,
     session: Mutex<Option<Session>>,
+    /// The directory of a server was seen over the connection that there is.
+    was_initialised: AtomicBool,
     peer_address: Option<String>,
     /// Which JeCloud it is to have, and where its front listens; none: what it has.
     setup: Option<(Binaries, Vec<SocketAddr>)>,
@@ -76,9 +77,9 @@ pub struct RemoteMachine {
 impl RemoteMachine {
     /// `name` is what messages call it. `objects` is shared by all machines of a process.
     pub fn new(name: impl Into<String>, connection: Connection, places: Places, objects: Arc<Objects>) -> Self {
-        let (session, is_renewed) = (Mutex::new(None), Mutex::new(false));
+        let (session, is_renewed, was_initialised) = (Mutex::new(None), Mutex::new(false), AtomicBool::new(false));
         let (name, peer_address, setup) = (name.into(), None, None);
-        Self { name, connection, places, objects, session, peer_address, setup, is_renewed }
+        Self { name, connection, places, objects, session, was_initialised, peer_address, setup, is_renewed }
     }
 
     /// The same, where other servers reach it by another address than this machine does.
@@ -110,22 +111,31 @@ impl RemoteMachine {
         if let Some(session) = session.as_ref().filter(|session| !session.is_closed()) {
             return Ok(session.clone());
         }
+        self.was_initialised.store(false, Ordering::Relaxed);
         let made = Session::wait(&self.connection, Instant::now() + RECONNECT, &|| false)?;
         Ok(session.insert(made).clone())
     }
 
-    /// Whether the directory of a server was made there.
+    /// Whether the directory of a server was made there. While a connection lasts it is not asked again where it was.
     ///
     /// # Errors
     ///
     /// When there is no telling.
     pub fn is_initialised(&self) -> Result<bool, MachineError> {
+        if self.was_initialised.load(Ordering::Relaxed)
+            && lock(&self.session).as_ref().is_some_and(|it| !it.is_closed())
+        {
+            return Ok(true);
+        }
         let document = text(&self.places.root.server_document());
         let asked = self.run(&["sh", "-c", THERE_SCRIPT, "sh", &document], b"", Duration::from_secs(60))?;
         let answer = String::from_utf8_lossy(&asked.stdout).into_owned();
         // What a login script writes may come before it.
         match answer.lines().last().filter(|_| asked.is_success()) {
-            Some("yes") => Ok(true),
+            Some("yes") => {
+                self.was_initialised.store(true, Ordering::Relaxed);
+                Ok(true)
+            }
             Some("no") => Ok(false),
             _ => Err(self.refused("look for its directory", &asked)),
         }
@@ -262,7 +272,7 @@ fn doing(args: &[&str]) -> String {
 }
 
 /// A path on a server. JeCloud chooses them: they are UTF-8.
-pub(crate) fn text(path: &std::path::Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
@@ -337,11 +347,17 @@ impl Machine for RemoteMachine {
             to: &text(&target),
             mode: 0o600,
             before: self.before(),
+            tidy: true,
         };
         self.upload(&upload, progress)?;
-        // It is there: that something old is there too is no reason to fail.
-        let _ = self.run(&["sh", "-c", TIDY_SCRIPT, "sh", &text(&incoming)], b"", Duration::from_secs(60));
         Ok(target)
+    }
+
+    fn get_file(&self, path: &Path, to: &mut dyn Write, progress: &mut dyn FnMut(u64)) -> Result<(), MachineError> {
+        let path = text(path);
+        self.once_more(|session| session.download(&path, self.before(), to, progress))
+            .map(drop)
+            .map_err(|error| self.failed(error))
     }
 }
 

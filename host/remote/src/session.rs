@@ -166,7 +166,7 @@ impl Session {
         Ok(Finished { ended, stdout: stdout.finish(), stderr: stderr.finish() })
     }
 
-    fn drive(&self, what: Drive<'_>) -> Result<Ended, RemoteError> {
+    pub(crate) fn drive(&self, what: Drive<'_>) -> Result<Ended, RemoteError> {
         block_on(drive(self, what))?
     }
 

@@ -42,7 +42,8 @@ fi
 "#;
 
 /// Takes what comes from byte $4 on, and gives the file its name if it is what it should be. $1 is the path, $2 its
-/// SHA-256, $3 its mode, $5 its length.
+/// SHA-256, $3 its mode, $5 its length. Where $6 is `tidy`, files beside it that are a day old are removed: the server has
+/// taken them, or nobody will ask it to. That one of them cannot be removed is no reason to fail.
 const TAKE_SCRIPT: &str = r#"
 set -u
 umask 077
@@ -52,7 +53,8 @@ dd of="$part" bs=65536 iflag=fullblock oflag=seek_bytes seek="$4" conv=notrunc s
 bytes=$(stat -c %s -- "$part") || exit 1
 if [ "$bytes" -lt "$5" ]; then exit 3; fi
 if [ "$bytes" != "$5" ] || [ "$(sha256sum < "$part" | head -c 64)" != "$2" ]; then rm -f -- "$part"; exit 4; fi
-chmod "$3" -- "$part" && sync -- "$part" && mv -fT -- "$part" "$1" && sync -- "$(dirname -- "$1")"
+chmod "$3" -- "$part" && sync -- "$part" && mv -fT -- "$part" "$1" && sync -- "$(dirname -- "$1")" || exit 1
+if [ "$6" = tidy ]; then find "$(dirname -- "$1")" -type f -mtime +0 -delete 2>/dev/null || :; fi
 "#;
 
 /// Not all of it has come.
@@ -74,6 +76,8 @@ pub struct Upload<'a> {
     pub mode: u32,
     /// What stands before every command: `sudo -n --`, or nothing.
     pub before: &'a [&'a str],
+    /// Whether files beside it that are a day old are removed.
+    pub tidy: bool,
 }
 
 /// What became of an upload. In both cases the file is there, whole.
@@ -119,8 +123,9 @@ impl Session {
         file.seek(SeekFrom::Start(from)).map_err(local)?;
         progress(from);
         let doing = format!("take {}", upload.to);
+        let tidy = if upload.tidy { "tidy" } else { "" };
         let (mode, start, length) = (format!("{:o}", upload.mode), from.to_string(), bytes.to_string());
-        let argv = script(upload, TAKE_SCRIPT, &[upload.to, upload.sha256.as_str(), &mode, &start, &length]);
+        let argv = script(upload, TAKE_SCRIPT, &[upload.to, upload.sha256.as_str(), &mode, &start, &length, tidy]);
         let mut input = (&mut file).take(bytes - from);
         let taken = self.pour(&doing, &argv, &mut input, &mut |sent| progress(from + sent), STALL)?;
         let failed = |said: &str, hint: &str| RemoteError::Failed {

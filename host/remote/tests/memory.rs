@@ -29,7 +29,14 @@ fn an_upload_needs_no_more_memory_for_a_large_file() {
         std::fs::write(&file, &bytes).expect("a file");
         let sha256 = Digest::of(&bytes);
         drop(bytes);
-        let upload = Upload { file: &file, sha256: &sha256, to: to.to_str().expect("UTF-8"), mode: 0o600, before: &[] };
+        let upload = Upload {
+            file: &file,
+            sha256: &sha256,
+            to: to.to_str().expect("UTF-8"),
+            mode: 0o600,
+            before: &[],
+            tidy: false,
+        };
         session.upload(&upload, &mut |_| {}).expect("it arrives");
     };
     // What the test itself needs counts too, so the large one is made in pieces.
@@ -49,7 +56,14 @@ fn an_upload_needs_no_more_memory_for_a_large_file() {
     let before = peak();
     let sha256 = Digest::from_sha256(sha2::Digest::finalize(hash).into());
     let to = sshd.path("large.there");
-    let upload = Upload { file: &large, sha256: &sha256, to: to.to_str().expect("UTF-8"), mode: 0o600, before: &[] };
+    let upload = Upload {
+        file: &large,
+        sha256: &sha256,
+        to: to.to_str().expect("UTF-8"),
+        mode: 0o600,
+        before: &[],
+        tidy: false,
+    };
     session.upload(&upload, &mut |_| {}).expect("it arrives");
     assert_eq!(to.metadata().expect("it is there").len(), 96 * MIB as u64);
     assert!(peak() < before + 24, "{before} MiB before, {} MiB after", peak());

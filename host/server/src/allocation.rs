@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jecloud_disk::durable;
 use jecloud_disk::lock::Lock;
 use jecloud_model::app::Failure;
-use jecloud_model::ids::{InstanceId, ReleaseNumber};
+use jecloud_model::ids::{InstanceId, ProcessName, ReleaseNumber};
 
 use crate::error::ServerError;
 use crate::place::Place;
@@ -44,6 +44,10 @@ pub fn ports_of(
         None => Ports::new(),
     };
     let mut taken = taken(server, place, release)?;
+    if known.is_empty() {
+        let names = needs.iter().flat_map(|(instance, names)| names.iter().map(|name| (&instance.process, name)));
+        refuse_taken(&kept, &taken, names)?;
+    }
     let mut given = Ports::new();
     for (instance, names) in needs {
         let mut of_instance = BTreeMap::new();
@@ -70,6 +74,49 @@ pub fn ports_of(
     Ok(given)
 }
 
+/// Looks whether the fixed ports among these can be had, before anything is done for a release that needs them.
+///
+/// # Errors
+///
+/// A [`Failure`] that names a port that another app or another program has.
+pub(crate) fn check_fixed<'a>(
+    server: &Server,
+    place: &Place,
+    release: ReleaseNumber,
+    current: Option<ReleaseNumber>,
+    names: impl Iterator<Item = (&'a ProcessName, &'a String)>,
+) -> Result<(), ServerError> {
+    let kept = current.map(|current| read(place, current)).transpose()?.flatten().unwrap_or_default();
+    refuse_taken(&kept, &taken(server, place, release)?, names)
+}
+
+/// `kept` is what the release has that runs: those ports are in use, and by us.
+fn refuse_taken<'a>(
+    kept: &Ports,
+    taken: &BTreeSet<u16>,
+    names: impl Iterator<Item = (&'a ProcessName, &'a String)>,
+) -> Result<(), ServerError> {
+    let ours: BTreeSet<u16> = kept.values().flat_map(BTreeMap::values).copied().collect();
+    for (process, name) in names {
+        let Ok(port) = name.parse::<u16>() else { continue };
+        if ours.contains(&port) {
+            continue;
+        }
+        let (who, hint) = if taken.contains(&port) {
+            ("another app on this server", "Give one of the two another port, or a server of its own.".to_owned())
+        } else if !ports::is_free(port) {
+            let hint = format!("`ss -ltnp 'sport = :{port}'` shows which one: end it, then deploy again.");
+            ("another program on this server", hint)
+        } else {
+            continue;
+        };
+        return Err(Failure::because(format!("{process} must listen on port {port}, which {who} has"))
+            .hint(hint)
+            .into());
+    }
+    Ok(())
+}
+
 /// The ports that other releases have which run or are being deployed.
 fn taken(server: &Server, place: &Place, release: ReleaseNumber) -> Result<BTreeSet<u16>, ServerError> {
     let mut taken = BTreeSet::new();
@@ -90,4 +137,39 @@ fn seed(server: &Server, place: &Place) -> u64 {
     let key = format!("{} {} {}", server.root.path().display(), place.app, place.environment);
     let digest = jecloud_model::ids::Digest::of(key.as_bytes());
     u64::from_str_radix(digest.short(), 16).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Fails where the machine is not looked at, and where what runs already is in its own way.
+    #[test]
+    fn a_fixed_port_that_somebody_has_is_refused() {
+        let foreign = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = foreign.local_addr().expect("an address").port();
+        let (process, name): (ProcessName, _) = ("clock".parse().expect("a name"), port.to_string());
+        let look = |kept: &Ports, taken: &[u16]| {
+            let names = [(&process, &name)];
+            let looked = refuse_taken(kept, &taken.iter().copied().collect(), names.into_iter());
+            looked.err().map(|error| error.into_failure().expect("a failure"))
+        };
+        let refused = look(&Ports::new(), &[]).expect("it is in use");
+        assert_eq!(
+            refused.reason,
+            format!("clock must listen on port {port}, which another program on this server has")
+        );
+        assert!(refused.hint.contains(&format!("sport = :{port}")), "{}", refused.hint);
+        let instance = InstanceId { process: process.clone(), index: 1, release: None };
+        let kept = Ports::from([(instance, BTreeMap::from([(name.clone(), port)]))]);
+        assert_eq!(look(&kept, &[port]), None);
+        drop(foreign);
+        assert_eq!(look(&Ports::new(), &[]), None);
+        assert!(
+            look(&Ports::new(), &[port])
+                .is_some_and(|refused| refused.reason.ends_with("another app on this server has"))
+        );
+    }
 }

@@ -9,7 +9,7 @@ use jecloud_disk::lock;
 use jecloud_disk::log::{self, RotatingLog};
 use jecloud_disk::{durable, tree};
 use jecloud_launch::Launch;
-use jecloud_model::app::{AppDocument, DeploymentState, Outcome, Requested};
+use jecloud_model::app::{AppDocument, DeploymentState, Gates, Outcome, Requested};
 use jecloud_model::cloud::Basis;
 use jecloud_model::events::{Event, What};
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
@@ -141,7 +141,9 @@ pub fn status(
     let mut environments = Vec::new();
     let known = crate::basis::known(root)?;
     for place in Place::all(root)?.into_iter().chain(users::left_over(root)?) {
-        if app.is_some_and(|app| *app != place.app)
+        // What a backup is tried out in is nobody's environment.
+        if place.environment.is_scratch()
+            || app.is_some_and(|app| *app != place.app)
             || environment.is_some_and(|environment| *environment != place.environment)
         {
             continue;
@@ -285,13 +287,19 @@ pub fn deploy(server: &Server, order: &Order) -> Result<Requested, ServerError> 
         place.write_topology(release.number, &topology)?;
         place.write_release(release)?;
     }
-    let requested =
-        place.change(|document| document.request(&release.version, release.number, release.hold, now()))??;
+    let gates = Gates { follows: place.topology(release.number)?.follows, hold: release.hold };
+    let requested = place.change(|document| document.request(&release.version, release.number, gates, now()))??;
     if let Requested::Recorded { aborted: Some(aborted) } = &requested {
         place.tell(*aborted, What::Aborted);
     }
     spawn_roll_forward(server, &place)?;
     Ok(requested)
+}
+
+/// Lets a release start for which the release commands of other servers had to run.
+pub fn proceed(server: &Server, place: &Place, release: ReleaseNumber) -> Result<(), ServerError> {
+    place.change(|document| document.proceed(release))??;
+    spawn_roll_forward(server, place)
 }
 
 /// Lets a release that is held go on.
@@ -347,7 +355,7 @@ pub fn follow(
     let at_work = place.root.path().join("rollforward.pid");
     let mut last_seen_at_work = Instant::now();
     let mut patience = IDLE;
-    let mut ready_told = false;
+    let mut wait_told = None;
     loop {
         let outcome = place.document()?.outcome(release);
         let text = durable::read_text(&path)?.unwrap_or_default();
@@ -371,16 +379,18 @@ pub fn follow(
             }
             return Ok(outcome);
         }
-        let is_ready = matches!(outcome, Outcome::Pending { state: DeploymentState::Ready });
+        let waits = match outcome {
+            Outcome::Pending { state: state @ (DeploymentState::Prepared | DeploymentState::Ready) } => Some(state),
+            _ => None,
+        };
         let is_idle = lock::holder(&at_work)?.is_none();
-        if is_ready && is_idle && !ready_told {
-            // It waits for the other servers, and so would whoever follows it and is to tell it that they are ready.
-            let what = What::Entered { state: DeploymentState::Ready };
-            on_event(&Event { at: now(), what })
+        if let Some(state) = waits.filter(|waits| is_idle && wait_told != Some(*waits)) {
+            // It waits for the other servers, and so would whoever follows it and is to tell it that they are so far.
+            on_event(&Event { at: now(), what: What::Entered { state } })
                 .map_err(|source| ServerError::Io { action: "tell what happens", source })?;
-            ready_told = true;
+            wait_told = waits;
         }
-        let nobody_works = !is_ready && is_idle;
+        let nobody_works = waits.is_none() && is_idle;
         if !nobody_works {
             last_seen_at_work = Instant::now();
         } else if last_seen_at_work.elapsed() > patience {

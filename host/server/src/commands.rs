@@ -26,6 +26,8 @@ const SHOWN_LINES: usize = 10;
 pub(crate) struct Runner<'a> {
     /// For journal and events.
     pub place: &'a Place,
+    /// Whether those who follow the release hear of what is run.
+    pub is_told: bool,
     /// For which release.
     pub release: ReleaseNumber,
     /// Of which service.
@@ -126,11 +128,12 @@ impl Runner<'_> {
                 tree::copy(&from, &to, owner)?;
             }
         }
-        self.place.tell(self.release, What::Note { text: format!("{}: unchanged, kept", command.title) });
+        self.tell(What::Note { text: format!("{}: unchanged, kept", command.title) });
         Ok(CommandResult { id: command.id.clone(), exit_status: Some(0), stdout: String::new(), stderr: String::new() })
     }
 
-    fn run(&self, command: &Command) -> Result<CommandResult, ServerError> {
+    /// Runs a command, whether or not it was run before.
+    pub(crate) fn run(&self, command: &Command) -> Result<CommandResult, ServerError> {
         let line = format!("{} {}", command.id, command.title);
         let argv = self.filling.argv(&line, &command.argv)?;
         let Some((program, arguments)) = argv.split_first() else {
@@ -148,7 +151,7 @@ impl Runner<'_> {
             Identity::App => self.app_user,
             Identity::Root => None,
         };
-        self.place.tell(self.release, What::Command { service: self.service.clone(), title: command.title.clone() });
+        self.tell(What::Command { service: self.service.clone(), title: command.title.clone() });
         jecloud_disk::fault::point("command.run")
             .map_err(|source| ServerError::Io { action: "run a command", source })?;
         let launch = Launch::new(program)
@@ -158,7 +161,7 @@ impl Runner<'_> {
             .env(Environment::exactly(crate::secrets::filled(&self.place.root, env)?));
         let limits = RunLimits { timeout: Duration::from_millis(command.timeout_ms.into()), keep_bytes: KEPT_OUTPUT };
         let finished = jecloud_launch::run(launch, limits, self.cancel, &mut |_, line| {
-            self.place.tell(self.release, What::Output { line: line.to_owned() });
+            self.tell(What::Output { line: line.to_owned() });
         })?;
         let exit_status = match finished.status {
             Ended::Exit(status) => Some(status),
@@ -172,6 +175,12 @@ impl Runner<'_> {
             stdout: String::from_utf8_lossy(&finished.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&finished.stderr).into_owned(),
         })
+    }
+
+    fn tell(&self, what: What) {
+        if self.is_told {
+            self.place.tell(self.release, what);
+        }
     }
 
     /// Why a command that failed fails the deployment.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jecloud_disk::lock::Lock;
 use jecloud_disk::{durable, tree};
 
+use crate::backup::scratch;
 use crate::error::ServerError;
 use crate::place::Place;
 use crate::server::Server;
@@ -31,6 +32,9 @@ pub fn destroy(server: &Server, place: &Place) -> Result<(), ServerError> {
         })?
         .unwrap_or_else(|never| match never {});
     let _lock = Lock::acquire(&place.root.path().join("rollforward.pid"), Instant::now() + LOCK_DEADLINE)?;
+    for scratch in scratch::all_of(server, place)? {
+        destroy(server, &scratch)?;
+    }
     durable::remove(&place.root.route_table())?;
     let _ = jecloud_front::client::reload(&server.root, Instant::now() + Duration::from_secs(5));
     tables::stop_all(server, place)?;

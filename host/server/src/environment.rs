@@ -122,6 +122,7 @@ impl<'a> Surroundings<'a> {
     pub(crate) fn runner<'b>(&'b self, work: &'b Work<'_>, filling: &'b Filling<'b>) -> Runner<'b> {
         Runner {
             place: work.place,
+            is_told: true,
             release: self.release.number,
             service: self.service,
             filling,

@@ -105,7 +105,9 @@ fn fact(name: &str) -> Option<String> {
 pub(crate) fn of_topology(topology: &Topology, service: &ServiceName) -> BTreeMap<String, String> {
     let host = topology.host().to_owned();
     let hosts = topology.members.get(service).map_or_else(|| host.clone(), |members| members.join(" "));
-    let mut facts = BTreeMap::from([("host".to_owned(), host), ("hosts".to_owned(), hosts)]);
+    let shared = topology.shared.to_string();
+    let mut facts =
+        BTreeMap::from([("host".to_owned(), host), ("hosts".to_owned(), hosts), ("shared".to_owned(), shared)]);
     if let Some(server) = &topology.server {
         facts.insert("server".to_owned(), server.to_string());
         facts.insert("group".to_owned(), server.group.to_string());

@@ -6,7 +6,9 @@ use std::path::Path;
 use jecloud_disk::{durable, tree};
 use jecloud_model::app::{AppDocument, Failure};
 use jecloud_model::glob::Glob;
-use jecloud_model::hook::{CommandResult, Context, Description, Next, Options, Package, Plan, Problem, Step};
+use jecloud_model::hook::{
+    CommandResult, Contents, Context, Description, Member, Next, Options, Package, Plan, Problem, Step,
+};
 use jecloud_model::ids::{Digest, ServiceName, VersionId};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::powers::{self, Allowed, PlanLimits, Refusal};
@@ -16,6 +18,7 @@ use jecloud_sandbox::{Called, Exports, Hook, SandboxError};
 
 use crate::error::{ServerError, chain};
 use crate::facts;
+use crate::pins;
 use crate::place::Place;
 use crate::server::Server;
 use crate::work::packages;
@@ -154,8 +157,9 @@ impl<'a> Asked<'a> {
     /// `required-packages`, checked.
     pub(crate) fn required_packages(&self, context: &Context) -> Result<Vec<Package>, ServerError> {
         let answer = self.hook.required_packages(context).map_err(|error| hook_failure(self.service, &error))?.answer;
-        let packages = answer.map_err(|problem| self.problem(problem))?;
+        let mut packages = answer.map_err(|problem| self.problem(problem))?;
         powers::check_packages(&packages, self.allowed()).map_err(|refusals| self.refused(&refusals))?;
+        pins::hold(&mut packages, &context.pins);
         Ok(packages)
     }
 
@@ -190,6 +194,47 @@ impl<'a> Asked<'a> {
         ports: &BTreeMap<String, u16>,
     ) -> Result<Next, ServerError> {
         self.step(self.hook.started(context, results), ports)
+    }
+
+    /// `reshape`, checked.
+    pub(crate) fn reshape(
+        &self,
+        context: &Context,
+        members: (&[Member], &[Member]),
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Next, ServerError> {
+        self.step(self.hook.reshape(context, members.0, members.1, results), ports)
+    }
+
+    /// `backup`, checked.
+    pub(crate) fn backup(
+        &self,
+        context: &Context,
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Step<Contents>, ServerError> {
+        self.step(self.hook.backup(context, results), ports)
+    }
+
+    /// `restore`, checked.
+    pub(crate) fn restore(
+        &self,
+        context: &Context,
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Next, ServerError> {
+        self.step(self.hook.restore(context, results), ports)
+    }
+
+    /// `restored`, checked.
+    pub(crate) fn restored(
+        &self,
+        context: &Context,
+        results: &[CommandResult],
+        ports: &BTreeMap<String, u16>,
+    ) -> Result<Step<Contents>, ServerError> {
+        self.step(self.hook.restored(context, results), ports)
     }
 
     /// The answer of a step function, checked.

@@ -5,6 +5,7 @@
 
 pub mod allocation;
 pub mod api;
+pub mod backup;
 pub mod basis;
 mod boot;
 mod clock;
@@ -23,6 +24,7 @@ mod observe;
 mod one_off;
 pub mod packages;
 mod part;
+mod pins;
 mod place;
 mod plan;
 mod ports;

@@ -32,6 +32,8 @@ pub(crate) fn observe(root: &ServerRoot, place: &Place, document: &AppDocument) 
         prepared,
         in_flight: if document.draining.is_empty() { None } else { in_flight(root, place) },
         versions: versions(place)?,
+        backups: place.backups()?,
+        restore: place.restore()?,
         releases: place.releases()?.into_iter().map(|(number, release)| (number, release.version)).collect(),
     })
 }

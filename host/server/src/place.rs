@@ -70,12 +70,17 @@ impl Place {
         Ok(durable::read_json(&self.root.app_document())?.unwrap_or_default())
     }
 
+    /// Holds off everybody else who changes a document of the place.
+    pub(crate) fn lock(&self) -> Result<Lock, ServerError> {
+        Ok(Lock::acquire(&self.root.app_lock(), Instant::now() + DOCUMENT_LOCK_DEADLINE)?)
+    }
+
     /// Changes `app.json` under its lock. An error of the change is returned, and nothing is written.
     pub fn change<T, E>(
         &self,
         change: impl FnOnce(&mut AppDocument) -> Result<T, E>,
     ) -> Result<Result<T, E>, ServerError> {
-        let _lock = Lock::acquire(&self.root.app_lock(), Instant::now() + DOCUMENT_LOCK_DEADLINE)?;
+        let _lock = self.lock()?;
         let mut document = self.document()?;
         let before = document.clone();
         let answer = match change(&mut document) {

@@ -9,15 +9,17 @@ use jecloud_model::deploy_plan::{
     DeployPlan, PlannedCommand, PlannedFile, PlannedPackage, PlannedProcess, PlannedRoute, ServicePlan,
 };
 use jecloud_model::hook::{Command, Package, Plan};
-use jecloud_model::ids::Digest;
+use jecloud_model::ids::{Digest, ServiceName};
 use jecloud_model::release::Release;
 use jecloud_model::topology::Topology;
 use serde::{Deserialize, Serialize};
 
+use crate::allocation;
 use crate::commands::kept_name;
 use crate::error::ServerError;
 use crate::hooks::{Asked, Sources};
 use crate::part;
+use crate::pins;
 use crate::place::Place;
 use crate::server::Server;
 use crate::wishes::{self, Planned};
@@ -36,6 +38,10 @@ pub struct PlanRequest {
     pub contents: BTreeMap<String, Vec<u8>>,
     /// The components of its hooks, which need not be on the server yet.
     pub components: BTreeMap<Digest, Vec<u8>>,
+    /// Services whose exact versions are looked for anew, with what they are pinned to: what is pinned counts as not
+    /// installed, and the versions that there are as those of now.
+    #[serde(default)]
+    pub upgrade: BTreeMap<ServiceName, BTreeMap<String, String>>,
 }
 
 impl Sources for PlanRequest {
@@ -75,10 +81,18 @@ fn fill(
     let mut hooks = Vec::new();
     let component = |digest: &Digest| Ok(request.components.get(digest).cloned());
     let topology = &request.topology;
+    answer.notes.extend(pins::refresh(request.upgrade.values()));
     let all = Asked::all(server, &component, release, topology, request)?;
     for asked in part::here(all, release, document, topology)? {
-        let context = asked.context(release, document, document.current_version.as_ref());
-        packages.push(asked.required_packages(&context)?);
+        let mut context = asked.context(release, document, document.current_version.as_ref());
+        let upgraded = request.upgrade.get(asked.service);
+        if let Some(pins) = upgraded {
+            pins::forget(&mut context.facts, pins);
+        }
+        let required = asked.required_packages(&context)?;
+        answer.notes.extend(pins::moved(asked.service, &asked.wish.pins, &pins::pinned(&required)));
+        let planned_packages = required.into_iter().map(|required| package(required, upgraded.is_some()));
+        packages.push(planned_packages.collect::<Result<Vec<_>, _>>()?);
         hooks.push(format!("{} {}", asked.description.name, asked.description.version));
         planned.push(Planned { service: asked.service.clone(), plan: asked.prepare_deploy(&context)? });
     }
@@ -89,16 +103,22 @@ fn fill(
         answer.services.push(ServicePlan {
             service: planned.service.clone(),
             hook,
-            packages: packages.into_iter().map(package).collect(),
+            packages,
             commands: commands(place, planned)?,
             ..outline(planned.service.clone(), &planned.plan, release)
         });
     }
-    Ok(overlaid?)
+    overlaid?;
+    let processes = planned.iter().flat_map(|planned| &planned.plan.processes);
+    let ports = processes.flat_map(|process| process.ports.iter().map(|port| (&process.name, port)));
+    allocation::check_fixed(server, place, release.number, document.current_release, ports)
 }
 
-fn package(package: Package) -> PlannedPackage {
-    PlannedPackage { name: package.name, version: package.version, source: package.source, pin: package.pin }
+/// For an upgrade with the exact version.
+fn package(package: Package, upgraded: bool) -> Result<PlannedPackage, ServerError> {
+    let exact = (upgraded && package.pin).then(|| pins::exact(&package)).transpose()?;
+    let Package { name, version, source, pin, .. } = package;
+    Ok(PlannedPackage { name, version, source, pin, exact })
 }
 
 fn commands(place: &Place, planned: &Planned) -> Result<Vec<PlannedCommand>, ServerError> {

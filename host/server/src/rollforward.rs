@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use jecloud_disk::lock::Lock;
 use jecloud_disk::{durable, tree};
+use jecloud_model::app::AppDocument;
 use jecloud_model::events::{Event, What};
-use jecloud_model::ids::ReleaseNumber;
 use jecloud_model::rollforward::{Step, plan};
 
 use crate::clock::now;
@@ -13,7 +13,7 @@ use crate::error::ServerError;
 use crate::observe::observe;
 use crate::place::Place;
 use crate::server::Server;
-use crate::{tables, users, work};
+use crate::{backup, destroy, tables, users, work};
 
 /// How often a long piece of work looks whether it is still wanted.
 const CANCEL_GLANCE: Duration = Duration::from_millis(250);
@@ -46,8 +46,8 @@ pub fn roll_forward_all(server: &Server) -> Result<(), Vec<(Place, ServerError)>
         let threads: Vec<_> = places
             .into_iter()
             .map(|place| {
-                scope.spawn(move || match roll_forward(server, &place, false) {
-                    Ok(_) => None,
+                scope.spawn(move || match forward_or_away(server, &place) {
+                    Ok(()) => None,
                     Err(error) => Some((place, error)),
                 })
             })
@@ -55,6 +55,14 @@ pub fn roll_forward_all(server: &Server) -> Result<(), Vec<(Place, ServerError)>
         threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect::<Vec<_>>()
     }));
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Rolls a place forward; a scratch instance that no backup needs any more is destroyed.
+fn forward_or_away(server: &Server, place: &Place) -> Result<(), ServerError> {
+    match place.environment.is_scratch() && !backup::scratch::is_needed(server, place)? {
+        true => destroy::destroy(server, place),
+        false => roll_forward(server, place, false).map(drop),
+    }
 }
 
 /// Goes on with what somebody who destroyed an environment left: its user.
@@ -87,6 +95,7 @@ pub fn roll_forward(server: &Server, place: &Place, insist: bool) -> Result<Roll
         },
     };
     sweep(place)?;
+    backup::sweep(place)?;
     let mut settled = false;
     while !settled {
         settled = match turn(server, place) {
@@ -125,6 +134,7 @@ fn sweep(place: &Place) -> Result<(), ServerError> {
     let newest = place.document()?.newest_release;
     let mut directories = vec![place.root.path().to_owned(), place.root.versions(), place.root.release(newest)];
     let services = place.root.path().join("services");
+    directories.extend([services.clone(), place.root.backups()]);
     for service in tree::list(&services)? {
         directories.push(services.join(&service).join("kept"));
         directories.push(services.join(service));
@@ -149,12 +159,7 @@ fn turn(server: &Server, place: &Place) -> Result<bool, ServerError> {
     Ok(steps.is_empty())
 }
 
-fn perform(
-    server: &Server,
-    place: &Place,
-    document: &jecloud_model::app::AppDocument,
-    step: &Step,
-) -> Result<(), ServerError> {
+fn perform(server: &Server, place: &Place, document: &AppDocument, step: &Step) -> Result<(), ServerError> {
     jecloud_disk::fault::point("rollforward.step")
         .map_err(|source| ServerError::Io { action: "roll forward", source })?;
     match step {
@@ -167,11 +172,15 @@ fn perform(
             Ok(())
         }
         Step::Work(number, state) => {
-            let cancel = Cancel::new(place, *number);
+            let number_of = |document: &AppDocument| document.deployment.as_ref().map(|deployment| deployment.release);
+            let cancel = Glance::new(place, |document| number_of(document) != Some(*number));
             let cancel: &dyn Fn() -> bool = &|| cancel.is_due();
             let work = work::Work { server, place, document, number: *number, user: None, cancel };
             work::perform(&work, *state)
         }
+        Step::Backup(id, state) => backup::perform(server, place, document, id, *state),
+        Step::Restore(_) => backup::restore::perform(server, place, document),
+        Step::ForgetBackups(ids) => backup::forget_all(place, ids),
         Step::RecordDrained(release) => {
             place
                 .change(|document| {
@@ -228,25 +237,27 @@ fn delete_unused_build_results(place: &Place) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// Whether a release is no longer being deployed; looks at `app.json` now and then.
-struct Cancel<'a> {
+/// Whether what is being done is not wanted any more; looks at `app.json` now and then.
+pub(crate) struct Glance<'a, F> {
     place: &'a Place,
-    release: ReleaseNumber,
+    is_over: F,
     seen: std::cell::Cell<(Option<Instant>, bool)>,
 }
 
-impl<'a> Cancel<'a> {
-    fn new(place: &'a Place, release: ReleaseNumber) -> Self {
-        Self { place, release, seen: std::cell::Cell::new((None, false)) }
+impl<'a, F: Fn(&AppDocument) -> bool> Glance<'a, F> {
+    /// `is_over` says of `app.json` whether it is not wanted any more.
+    pub(crate) fn new(place: &'a Place, is_over: F) -> Self {
+        Self { place, is_over, seen: std::cell::Cell::new((None, false)) }
     }
 
-    fn is_due(&self) -> bool {
+    /// Once it is over it stays so.
+    pub(crate) fn is_due(&self) -> bool {
         let (last, due) = self.seen.get();
         if due || last.is_some_and(|last| last.elapsed() < CANCEL_GLANCE) {
             return due;
         }
         let due = match self.place.document() {
-            Ok(document) => document.deployment.is_none_or(|deployment| deployment.release != self.release),
+            Ok(document) => (self.is_over)(&document),
             // What cannot be read now is read again later.
             Err(_) => false,
         };

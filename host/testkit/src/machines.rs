@@ -60,6 +60,11 @@ impl Machines {
         self.network.private_network()
     }
 
+    /// The address at which machines reach this one.
+    pub fn address(&self) -> String {
+        self.network.address_of(1)
+    }
+
     /// What the names of its interfaces and namespaces begin with.
     pub fn name(&self) -> &str {
         self.network.name()

@@ -5,6 +5,7 @@ mod debian;
 mod mongodb;
 pub(crate) mod moto;
 pub(crate) mod programs;
+mod redis;
 mod summary;
 
 use std::io::{Read, Write as _};
@@ -63,7 +64,8 @@ fn take(
         let debian = steps.take("what servers with systemd begin as", || debian::install(root))?;
         let console = steps.take("what servers write to their consoles", || console::unpack(root))?;
         let mongodb = steps.take("a MongoDB for the tests", || mongodb::install(root))?;
-        let all = [programs, moto, debian, console, mongodb];
+        let redis = steps.take("a newer Redis", || redis::install(root))?;
+        let all = [programs, moto, debian, console, mongodb, redis];
         *left_out = all.into_iter().flatten().reduce(|one, other| format!("{one}\n{other}"));
     }
     lint::take(steps, root, scope)?;

@@ -46,9 +46,10 @@ pub trait BackupHook: ServiceHook {
 
 /// For a service that can span servers. `export!(Hook, topology)`.
 pub trait TopologyHook: ServiceHook {
-    /// Goes one step from these members to those; asked again until it is done. Called on the first server of the
-    /// service, when the release serves on all of them and the processes of all wanted members run. Members that are not
-    /// wanted any more still run.
+    /// Goes one step from these members to those; asked again until it is done. For services that ask for the fact
+    /// `hosts` and have processes with fixed ports. Called on the first server of the service, in every deployment right
+    /// before [`ServiceHook::deployed`], when the processes of all wanted members run. Members that are not wanted any
+    /// more run as well.
     ///
     /// # Errors
     /// When it cannot be done: the release fails with the problem.

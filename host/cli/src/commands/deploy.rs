@@ -14,10 +14,11 @@ use jecloud_model::release::Release;
 use jecloud_model::time::Timestamp;
 
 use crate::args::Global;
-use crate::compose::{Circumstances, Composed, compose};
+use crate::compose::{Circumstances, Composed, anew, compose};
 use crate::failure::{Code, Failure};
 use crate::follow::until_end;
 use crate::home::Home;
+use crate::hooks::Resolved;
 use crate::interrupt::{self, Phase};
 use crate::listen;
 use crate::output::{self, Progress, bold, plural, print, print_json, say, size};
@@ -52,7 +53,10 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
         say(&format!("Deploying {} to {} {place}\n", bold(wished.app.as_str()), bold(global.env.as_str())));
     }
     let packed = Packed::pack(&session, &project, &mut progress)?;
-    let mut composed = composed(&session, &project, &packed, known.as_ref(), &scale)?;
+    let mut composed = composed(&session, &project, &packed.tree, &packed.version, known.as_ref(), &scale)?;
+    for note in composed.notes() {
+        say(&format!("note: {note}"));
+    }
     if !composed.missing_secrets.is_empty() {
         let made = session.secrets().generate(&composed.missing_secrets).map_err(|error| no_secrets(&error))?;
         composed.release.secrets = made.used_by(&composed.release).0;
@@ -65,11 +69,12 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, force: bool, json: bool) 
         && same_scale
         && let Some(unchanged) = unchanged(&session, known.as_ref(), &composed.release)?
     {
-        return already(&session, unchanged, begin, json);
+        return already(&session, &project, unchanged, &composed.hooks, begin, json);
     }
     let sources = packed.sources(&session.home, &composed)?;
-    let release = record(&session, known.as_ref(), composed.release, scale, sources, &mut progress)?;
-    finish(&session, &project, &release, begin, &mut progress, json)
+    let Composed { release, hooks, .. } = composed;
+    let release = record(&session, known.as_ref(), release, scale, sources, &mut progress)?;
+    finish(&session, &project, &release, Some(&hooks), begin, &mut progress, json)
 }
 
 /// The groups on which nothing runs.
@@ -188,7 +193,7 @@ pub(crate) fn hook_files(home: &Home, composed: &Composed) -> Result<BTreeMap<Di
     durable::create_dirs(&directory, 0o755)?;
     let mut files = BTreeMap::new();
     for hook in &composed.hooks {
-        let path = directory.join(format!("{}.wasm", hook.digest));
+        let path = home.hook(&hook.digest);
         if !tree::exists(&path)? {
             durable::replace(&path, &hook.wasm, 0o644)?;
         }
@@ -198,10 +203,11 @@ pub(crate) fn hook_files(home: &Home, composed: &Composed) -> Result<BTreeMap<Di
 }
 
 /// The release as it would be recorded now.
-fn composed(
+pub(crate) fn composed(
     session: &Session,
     project: &Project,
-    packed: &Packed,
+    tree: &SourceTree,
+    version: &VersionId,
     known: Option<&CloudState>,
     scale: &BTreeMap<ServerGroup, u32>,
 ) -> Result<Composed, Failure> {
@@ -216,7 +222,7 @@ fn composed(
         hold: scale.values().sum::<u32>() > 1,
         now: Timestamp::from_system(std::time::SystemTime::now()),
     };
-    compose(project, &session.environment, &packed.tree, packed.version.clone(), &sandbox, session, &circumstances)
+    compose(project, &session.environment, tree, version.clone(), &sandbox, session, &circumstances)
 }
 
 /// The secrets of the environment cannot be read or written.
@@ -247,9 +253,18 @@ pub(crate) fn unchanged(
 }
 
 /// Nothing changed: what was recorded is made sure of, and that is all.
-fn already(session: &Session, number: ReleaseNumber, begin: Instant, json: bool) -> Result<(), Failure> {
+fn already(
+    session: &Session,
+    project: &Project,
+    number: ReleaseNumber,
+    hooks: &[Resolved],
+    begin: Instant,
+    json: bool,
+) -> Result<(), Failure> {
     let mut progress = Progress::new(true);
     until_end(session, number, Sources::default(), &mut progress)?;
+    // Whoever deployed it may not have waited for its end.
+    write_pins(session, project, number, hooks)?;
     let urls = super::status::urls(session)?;
     if json {
         print_json(&serde_json::json!({
@@ -291,18 +306,22 @@ pub(crate) fn record(
     Ok(found.map_or(Release { number: recorded.number, ..release }, |found| found.release.clone()))
 }
 
-/// Watches a release come to its end, and says what came of it.
+/// Watches a release come to its end, and says what came of it. For a deployment, whose hooks these are, jecloud.lock
+/// then holds what it came to.
 pub(crate) fn finish(
     session: &Session,
     project: &Project,
     release: &Release,
+    hooks: Option<&[Resolved]>,
     begin: Instant,
     progress: &mut Progress,
     json: bool,
 ) -> Result<(), Failure> {
-    let ended = until_end(session, release.number, Sources::default(), progress);
-    let pins = write_pins(session, project, release)?;
-    ended?;
+    until_end(session, release.number, Sources::default(), progress)?;
+    let pins = match hooks {
+        Some(hooks) => write_pins(session, project, release.number, hooks)?,
+        None => false,
+    };
     let urls = super::status::urls(session)?;
     if json {
         print_json(&serde_json::json!({
@@ -323,19 +342,39 @@ pub(crate) fn finish(
     Ok(())
 }
 
-/// Records in jecloud.lock the exact versions to which the release resolved; whether the file changed.
-fn write_pins(session: &Session, project: &Project, release: &Release) -> Result<bool, Failure> {
-    let pins = super::server::pins(session, release.number)?;
-    if pins.is_empty() {
-        return Ok(false);
-    }
+/// Records in jecloud.lock the hooks of a release that serves, and the exact versions to which it resolved; whether the
+/// file changed. One that failed moves no pin: who goes back to what was asked for before gets what was before.
+fn write_pins(
+    session: &Session,
+    project: &Project,
+    release: ReleaseNumber,
+    hooks: &[Resolved],
+) -> Result<bool, Failure> {
     let mut lock = project.lock.clone();
-    for (service, pinned) in pins {
+    for (service, pinned) in super::server::pins(session, release)? {
         if !pinned.is_empty() {
             lock.set_pins(&service, pinned);
         }
     }
+    // What somebody approved for a service of that name stays approved.
+    for hook in hooks.iter().filter(|hook| hook.builtin && project.lock.approved(&hook.service).is_none()) {
+        lock.set_hook(&hook.service, Some(hook.locked()));
+    }
     project.write_lock(&lock)
+}
+
+/// A release once more, with the exact versions to which it resolved where it was recorded without: what is there already
+/// is not looked for anew.
+pub(crate) fn again(session: &Session, release: &Release) -> Release {
+    let mut again = anew(release);
+    if again.services.values().any(|service| service.pins.is_empty()) {
+        // Where no server can be asked, the servers find out.
+        let mut resolved = super::server::pins(session, release.number).unwrap_or_default();
+        for (name, service) in again.services.iter_mut().filter(|(_, service)| service.pins.is_empty()) {
+            service.pins = resolved.remove(name).unwrap_or_default();
+        }
+    }
+    again
 }
 
 fn milliseconds(begin: Instant) -> u64 {

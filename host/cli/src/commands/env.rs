@@ -12,7 +12,6 @@ use jecloud_model::secrets::{LONGEST_SECRET, SecretValue, Secrets};
 
 use super::deploy::no_secrets;
 use crate::args::{EnvAction, Global};
-use crate::compose::anew;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::{Progress, Table, print, print_json, say};
@@ -175,7 +174,7 @@ fn apply(session: &Session, project: &Project, of_file: &BTreeMap<String, String
     };
     let mut env = of_file.clone();
     env.extend(environment.env.clone());
-    let mut release = Release { env, ..anew(&serving.release) };
+    let mut release = Release { env, ..super::deploy::again(session, &serving.release) };
     release.secrets = read_secrets(session)?.used_by(&release).0;
     let flag = session.environment_flag();
     interrupt::watch(format!(
@@ -184,5 +183,5 @@ fn apply(session: &Session, project: &Project, of_file: &BTreeMap<String, String
     let mut progress = Progress::new(json);
     let scale = environment.scale.clone();
     let recorded = super::deploy::record(session, known.as_ref(), release, scale, Sources::default(), &mut progress)?;
-    super::deploy::finish(session, project, &recorded, begin, &mut progress, json)
+    super::deploy::finish(session, project, &recorded, None, begin, &mut progress, json)
 }

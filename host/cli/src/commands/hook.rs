@@ -61,7 +61,7 @@ fn add(global: &Global, file: &Path, name: Option<ServiceName>) -> Result<(), Fa
         digest.short(),
         size(wasm.len() as u64)
     ));
-    let before = project.lock.hook(&service);
+    let before = project.lock.approved(&service);
     let new =
         before.map_or_else(|| description.powers.clone(), |before| description.powers.missing_from(&before.powers));
     if new.is_empty() {
@@ -87,6 +87,7 @@ fn add(global: &Global, file: &Path, name: Option<ServiceName>) -> Result<(), Fa
         version: description.version.clone(),
         digest: digest.clone(),
         powers: description.powers.clone(),
+        builtin: false,
     };
     lock.set_hook(&service, Some(locked));
     project.write_lock(&lock)?;
@@ -130,7 +131,9 @@ fn list(global: &Global, json: bool) -> Result<(), Failure> {
         rows.push((builtin.name.to_owned(), description.version, "built in".to_owned(), builtin.sha256.to_owned()));
     }
     for service in project.lock.services() {
-        if let Some(hook) = project.lock.hook(service) {
+        let is_listed =
+            |hook: &LockedHook| hook.builtin && rows.iter().any(|(.., found)| *found == hook.digest.to_string());
+        if let Some(hook) = project.lock.hook(service).filter(|hook| !is_listed(hook)) {
             rows.push((service.to_string(), hook.version.clone(), LOCK.to_owned(), hook.digest.to_string()));
         }
     }
@@ -154,7 +157,7 @@ fn list(global: &Global, json: bool) -> Result<(), Failure> {
 
 fn remove(global: &Global, name: &ServiceName) -> Result<(), Failure> {
     let (project, _) = open(global)?;
-    if project.lock.hook(name).is_none() {
+    if project.lock.approved(name).is_none() {
         return Err(Failure::usage(format!("{LOCK} has no hook for a service {name}"))
             .hint("`jecloud hook ls` lists those that there are."));
     }

@@ -19,4 +19,5 @@ pub(crate) mod server;
 pub(crate) mod ssh;
 pub(crate) mod state;
 pub(crate) mod status;
+pub(crate) mod upgrade;
 pub(crate) mod version;

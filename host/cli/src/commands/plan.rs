@@ -8,13 +8,12 @@ use jecloud_disk::source::SourceTree;
 use jecloud_model::config::Provider;
 use jecloud_model::deploy_plan::{DeployPlan, ServicePlan};
 use jecloud_model::hook::{Health, Identity, Source};
-use jecloud_model::ids::{ReleaseNumber, ServerGroup};
-use jecloud_model::time::Timestamp;
+use jecloud_model::ids::ServerGroup;
 use jecloud_model::topology::Topology;
 use jecloud_server::{PlanRequest, Server};
 
 use crate::args::Global;
-use crate::compose::{Circumstances, Composed, compose};
+use crate::compose::Composed;
 use crate::failure::{Code, Failure};
 use crate::fleet;
 use crate::hooks;
@@ -32,35 +31,12 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(),
     let environment = known.as_ref().and_then(|state| state.environments.get(&session.environment));
     let tree = SourceTree::scan(&project.directory)?;
     let version = tree.version()?;
-    let root = session.home.server();
-    let sandbox = session::sandbox(&root)?;
-    let (no_variables, no_wishes) = (BTreeMap::new(), BTreeMap::new());
-    let circumstances = Circumstances {
-        number: known.as_ref().map_or(ReleaseNumber(1), |state| state.next_release(&session.environment)),
-        env: environment.map_or(&no_variables, |environment| &environment.env),
-        hold: super::deploy::scale(&project, &session, environment).values().sum::<u32>() > 1,
-        secrets: &session.secrets().read().map_err(|error| super::deploy::no_secrets(&error))?,
-        scaled: environment.map_or(&no_wishes, |environment| &environment.scaled.processes),
-        now: Timestamp::from_system(std::time::SystemTime::now()),
-    };
-    let Composed { release, hooks: resolved, .. } =
-        compose(&project, &global.env, &tree, version.clone(), &sandbox, &session, &circumstances)?;
-    let unchanged = super::deploy::unchanged(&session, known.as_ref(), &release)?;
-
-    let request = PlanRequest {
-        release: release.clone(),
-        topology: Topology::default(),
-        paths: tree.paths().filter_map(|path| path.to_str().map(str::to_owned)).collect(),
-        contents: hooks::visible(&tree, &resolved)?,
-        components: resolved.iter().map(|hook| (hook.digest.clone(), hook.wasm.clone())).collect(),
-    };
-    let plans: Vec<(Option<ServerGroup>, DeployPlan)> = match session.provider {
-        Provider::Local => {
-            let server = Server::open(root, session::executable()?, sandbox)?;
-            vec![(None, jecloud_server::plan(&server, &request)?)]
-        }
-        _ => ask(&session, request)?,
-    };
+    let scale = super::deploy::scale(&project, &session, environment);
+    let composed = super::deploy::composed(&session, &project, &tree, &version, known.as_ref(), &scale)?;
+    let notes: Vec<&str> = composed.notes().collect();
+    let release = &composed.release;
+    let unchanged = super::deploy::unchanged(&session, known.as_ref(), release)?;
+    let plans = asked(&session, request(&tree, &composed)?)?;
     if json {
         let own = project.environment(&session.environment).group(None).clone();
         let first = plans.iter().find(|(group, _)| group.as_ref() == Some(&own)).or(plans.first());
@@ -68,7 +44,7 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(),
             plans.iter().filter_map(|(group, plan)| Some((group.as_ref()?.to_string(), serde_json::json!(plan))));
         print_json(&serde_json::json!({
             "app": session.app, "environment": session.environment, "version": version,
-            "release": release.number, "unchanged_since": unchanged, "plan": first.map(|(_, plan)| plan),
+            "release": release.number, "unchanged_since": unchanged, "notes": notes, "plan": first.map(|(_, plan)| plan),
             "groups": by_group.collect::<serde_json::Map<_, _>>(),
         }));
     } else {
@@ -82,6 +58,9 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(),
         ));
         if let Some(number) = unchanged {
             print(&format!("Nothing changed since {number}, which serves: `jecloud deploy` would do nothing."));
+        }
+        for note in &notes {
+            print(&format!("{} {note}", yellow("note:")));
         }
         for (group, plan) in &plans {
             if let Some(group) = group {
@@ -97,6 +76,33 @@ pub(crate) fn run(global: &Global, dir: Option<&Path>, json: bool) -> Result<(),
             .world("Nothing was changed.")
             .hint(failure.hint)),
     }
+}
+
+/// What a server is asked.
+pub(crate) fn request(tree: &SourceTree, composed: &Composed) -> Result<PlanRequest, Failure> {
+    let components = composed.hooks.iter().map(|hook| (hook.digest.clone(), hook.wasm.clone()));
+    Ok(PlanRequest {
+        release: composed.release.clone(),
+        topology: Topology::default(),
+        paths: tree.paths().filter_map(|path| path.to_str().map(str::to_owned)).collect(),
+        contents: hooks::visible(tree, &composed.hooks)?,
+        components: components.collect(),
+        upgrade: BTreeMap::new(),
+    })
+}
+
+/// Asks this machine, or the servers: what they answer, by group where not everything runs on all of them.
+pub(crate) fn asked(
+    session: &Session,
+    request: PlanRequest,
+) -> Result<Vec<(Option<ServerGroup>, DeployPlan)>, Failure> {
+    if session.provider != Provider::Local {
+        return ask(session, request);
+    }
+    let root = session.home.server();
+    let sandbox = session::sandbox(&root)?;
+    let server = Server::open(root, session::executable()?, sandbox)?;
+    Ok(vec![(None, jecloud_server::plan(&server, &request)?)])
 }
 
 /// Asks a server, or where not everything runs on all of them one of each group: all of a group are alike, so the first

@@ -8,7 +8,6 @@ use jecloud_model::ids::ReleaseNumber;
 use jecloud_model::release::Release;
 
 use crate::args::Global;
-use crate::compose::anew;
 use crate::failure::{Code, Failure};
 use crate::interrupt;
 use crate::output::{Progress, bold, say};
@@ -43,10 +42,10 @@ pub(crate) fn run(global: &Global, release: Option<ReleaseNumber>, json: bool) -
     interrupt::watch(format!(
         "Interrupted: the rollback goes on without you. `jecloud status{flag}` shows how far it is, `jecloud fwd{flag}` follows it."
     ));
-    let again = Release { repeats: Some(target.release.number), ..anew(&target.release) };
+    let again = Release { repeats: Some(target.release.number), ..super::deploy::again(&session, &target.release) };
     let mut progress = Progress::new(json);
     // It may have run on other groups than what serves now.
     let scale = if target.scale.is_empty() { environment.scale.clone() } else { target.scale.clone() };
     let recorded = super::deploy::record(&session, known.as_ref(), again, scale, Sources::default(), &mut progress)?;
-    super::deploy::finish(&session, &project, &recorded, begin, &mut progress, json)
+    super::deploy::finish(&session, &project, &recorded, None, begin, &mut progress, json)
 }

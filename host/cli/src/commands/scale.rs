@@ -10,7 +10,6 @@ use jecloud_model::ids::{ProcessName, ServerGroup};
 use jecloud_model::release::Release;
 
 use crate::args::Global;
-use crate::compose::anew;
 use crate::failure::Failure;
 use crate::follow::Watcher;
 use crate::output::{Progress, plural, print, print_json};
@@ -151,7 +150,7 @@ fn processes(
     for (name, count) in &scaled.processes {
         processes.entry(name.clone()).or_default().count = Some(*count);
     }
-    let release = Release { processes, ..anew(&serving.release) };
+    let release = Release { processes, ..super::deploy::again(session, &serving.release) };
     let known = session.state()?;
     let scale = known
         .as_ref()
@@ -159,7 +158,7 @@ fn processes(
         .map(|environment| environment.scale.clone())
         .unwrap_or_default();
     let recorded = super::deploy::record(session, known.as_ref(), release, scale, Sources::default(), progress)?;
-    super::deploy::finish(session, project, &recorded, begin, progress, json)
+    super::deploy::finish(session, project, &recorded, None, begin, progress, json)
 }
 
 #[cfg(test)]

@@ -10,19 +10,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use jecloud_cloud::{Found, Options, roll_forward};
+use jecloud_cloud::{Options, roll_forward};
 use jecloud_disk::log::{KEEP, MAX_BYTES, RotatingLog};
 use jecloud_model::cloud::Basis;
 use jecloud_model::ids::{AppName, EnvironmentName, ReleaseNumber, ServiceName};
 use jecloud_model::layout::ServerRoot;
 use jecloud_model::time::Timestamp;
 use jecloud_model::topology::Order;
+use jecloud_seal::Key;
 use jecloud_server::api::RolledForward;
-use jecloud_server::{LogWish, Place, Server, ServerError, api, basis, destroy, process_manager, rollforward};
+use jecloud_server::{LogWish, Place, Server, ServerError, api, backup, basis, destroy, process_manager, rollforward};
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 use crate::args::{Cli, ServerAction};
 use crate::failure::{Code, Failure};
+use crate::fleet;
 use crate::home::Home;
 use crate::output::print_json_line;
 use crate::session::{self, Session};
@@ -68,6 +71,11 @@ pub(crate) fn run(root: Option<PathBuf>, basis: Option<&Basis>, action: ServerAc
             let server = session::local_server(root.clone())?;
             let _accepted = accept(&order.release.app)?;
             api::deploy(&server, &order)?;
+        }
+        ServerAction::Proceed { app, environment, release } => {
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&app)?;
+            api::proceed(&server, &Place::new(&server.root, &app, &environment), release)?;
         }
         ServerAction::Commit { app, environment, release } => {
             let server = session::local_server(root.clone())?;
@@ -121,6 +129,29 @@ pub(crate) fn run(root: Option<PathBuf>, basis: Option<&Basis>, action: ServerAc
         ServerAction::Pins { app, environment, release } => {
             print_json_line(&api::pins(&Place::new(&root, &app, &environment), release)?);
         }
+        ServerAction::PutBackupKey { app, environment } => {
+            let key = backup_key()?;
+            let _accepted = accept(&app)?;
+            backup::put_key(&Place::new(&root, &app, &environment), &key)?;
+        }
+        ServerAction::Backup { app, environment, service, id, verify, scheduled } => {
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&app)?;
+            backup::request(&server, &Place::new(&root, &app, &environment), &service, &id, verify, scheduled)?;
+        }
+        ServerAction::Backups { app, environment } => {
+            print_json_line(&backup::list(&Place::new(&root, &app, &environment))?);
+        }
+        ServerAction::ForgetBackup { app, environment, id } => {
+            let _accepted = accept(&app)?;
+            backup::forget(&Place::new(&root, &app, &environment), &id)?;
+        }
+        ServerAction::Restore { app, environment, service, file } => {
+            let manifest = input()?;
+            let server = session::local_server(root.clone())?;
+            let _accepted = accept(&app)?;
+            backup::restore(&server, &Place::new(&root, &app, &environment), &service, &file, &manifest)?;
+        }
         ServerAction::Shutdown => {
             process_manager(&root, &session::executable()?)
                 .shutdown(Instant::now() + SHUTDOWN_DEADLINE)
@@ -139,6 +170,16 @@ fn input<T: DeserializeOwned>() -> Result<T, Failure> {
         .map_err(|error| Failure::usage(format!("standard input cannot be read: {error}")))?;
     serde_json::from_slice(&text)
         .map_err(|error| Failure::usage(format!("standard input is not what was expected: {error}")))
+}
+
+/// The key on standard input. Errors do not say what stands there.
+fn backup_key() -> Result<Key, Failure> {
+    let mut text = Zeroizing::new(String::with_capacity(128));
+    std::io::stdin()
+        .take(128)
+        .read_to_string(&mut text)
+        .map_err(|_| Failure::usage("standard input cannot be read as text"))?;
+    text.parse().map_err(|_| Failure::usage("standard input holds no key: a key is 64 hex digits"))
 }
 
 /// Rolls one environment forward, or all, and with them the clouds of this machine.
@@ -219,15 +260,22 @@ pub(crate) fn pins(
     let environment = session.environment_state()?;
     // A server for which nothing had changed goes on with the release whose content this one has.
     let content = environment.release(release).map_or(release, |recorded| recorded.release.content());
-    for (name, record) in &environment.servers {
-        let place = jecloud_model::cloud::Place { environment: session.environment.clone(), server: name.clone() };
-        let Found::Present(machine) = session.cloud().machines.find(&place, record) else { continue };
-        for number in std::collections::BTreeSet::from([content, release]) {
+    let numbers = std::collections::BTreeSet::from([content, release]);
+    let members = fleet::members(session, &session.environment, &environment);
+    let machines: Vec<_> = members.into_iter().filter_map(|member| member.machine.ok()).collect();
+    let asked = fleet::at_once(machines, |machine| {
+        let of = |number: &ReleaseNumber| {
             let number = number.0.to_string();
             let args = ["pins", session.app.as_str(), session.environment.as_str(), &number];
-            let output = machine.call(&args, None, Duration::from_secs(60)).map_err(|error| {
-                Failure::from_error(Code::NotReachable, "the server cannot be asked for its versions", &error)
-            })?;
+            machine.call(&args, None, Duration::from_secs(60))
+        };
+        numbers.iter().map(of).collect::<Result<Vec<_>, _>>()
+    });
+    for answers in asked {
+        let answers = answers.map_err(|error| {
+            Failure::from_error(Code::NotReachable, "the server cannot be asked for its versions", &error)
+        })?;
+        for output in answers {
             let pins: BTreeMap<ServiceName, BTreeMap<String, String>> =
                 serde_json::from_slice(&output.stdout).unwrap_or_default();
             for (service, pinned) in pins {

@@ -173,6 +173,7 @@ fn server_as_json(report: &Report) -> Option<serde_json::Value> {
             "group": server.group,
             "host": report.host,
             "current_release": answer.environment.as_ref().and_then(|status| status.document.current_release),
+            "deployment": answer.environment.as_ref().and_then(|status| status.document.deployment.as_ref()),
         }),
         Err(why) => serde_json::json!({"name": server, "group": server.group, "host": report.host, "unreachable": why}),
     })
@@ -216,6 +217,7 @@ fn show(session: &Session, seen: &Seen) {
 fn deployment_in_words(document: &AppDocument) -> Option<String> {
     if let Some(deployment) = &document.deployment {
         let state = match deployment.state {
+            DeploymentState::Prepared => "prepared, waiting for the release commands of another server".to_owned(),
             DeploymentState::Ready => "ready, waiting for the other servers".to_owned(),
             other => other.to_string(),
         };

@@ -65,6 +65,55 @@ fn a_hook_is_shown_approved_used_and_taken_out() {
     assert_eq!(project.get(), (200, "good".to_owned()));
 }
 
+/// The node hook as another JeCloud would have brought it: the same, but for a section with a name and nothing in it.
+fn of_another_jecloud() -> Vec<u8> {
+    let mut wasm = std::fs::read(HOOK).expect("the component");
+    wasm.extend([0, 8, 7]);
+    wasm.extend(b"another");
+    wasm
+}
+
+/// Fails where a deployment takes the hook that its JeCloud brings, whatever jecloud.lock holds.
+#[test]
+fn a_newer_jecloud_moves_no_hook_by_itself() {
+    let world = world();
+    let project = app(&world, "app", "good");
+    project.jecloud(&["deploy"]).ok();
+    let lock = project.read("jecloud.lock").expect("a lock file");
+    assert!(lock.contains("builtin = true"), "{lock}");
+    let own = lock.lines().find(|line| line.starts_with("digest")).expect("the hook is recorded").to_owned();
+    project.jecloud(&["upgrade", "--check"]).ok();
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("another.wasm");
+    std::fs::write(&path, of_another_jecloud()).expect("a new file");
+    let toml = project.read("jecloud.toml").expect("a configuration");
+    project.jecloud(&["hook", "add", "-y", "--name", "node", &path.display().to_string()]).ok();
+    project.write("jecloud.toml", &toml);
+    let added = project.read("jecloud.lock").expect("a lock file");
+    let other = added.lines().find(|line| line.starts_with("digest")).expect("the hook is recorded").to_owned();
+    assert_ne!(own, other);
+    // What somebody approved is used where jecloud.toml names it, and nowhere else; and it stays approved.
+    project.jecloud(&["deploy"]).ok().says("nothing changed");
+    assert_eq!(project.read("jecloud.lock").as_ref(), Some(&added));
+
+    let pinned = added.replace(&other, &format!("{other}\nbuiltin = true"));
+    project.write("jecloud.lock", &pinned);
+    project.jecloud(&["plan"]).ok().says("`jecloud upgrade node` moves to it");
+    project.jecloud(&["deploy"]).ok().says("`jecloud upgrade node` moves to it").says("r2 ");
+    let digest = other.split(['"', ':']).nth(2).expect("a digest");
+    project.jecloud(&["state", "show"]).ok().says(digest);
+    assert_eq!(project.read("jecloud.lock").as_ref(), Some(&pinned));
+    project.jecloud(&["upgrade", "--check"]).code(10).says("hook").says(&digest[..12]);
+    // Where it is nowhere to be had, nothing else is taken in its place.
+    project.write("jecloud.lock", &pinned.replace(digest, &"0".repeat(64)));
+    project.jecloud(&["deploy"]).code(2).says("is not to be had here").says("`jecloud upgrade node`");
+    project.jecloud(&["upgrade", "node", "--yes"]).ok();
+    assert_eq!(project.read("jecloud.lock"), Some(pinned.replace(&other, &own)));
+    project.jecloud(&["deploy"]).ok().says("r3 ").does_not_say("note: service node uses");
+    assert_eq!(project.get(), (200, "good".to_owned()));
+}
+
 #[test]
 fn what_is_no_component_is_refused() {
     let world = world();

@@ -40,6 +40,7 @@ fn every_command_explains_itself() {
       init         Look at a directory and write a commented jecloud.toml for it
       deploy       Deploy the app: pack, build, start beside the old version, switch
       plan         Show exactly what deploy would do, and do nothing
+      upgrade      Move to newer versions than jecloud.lock holds; deploy never does by itself
       status       Show what runs, where, and how well
       releases     List the releases, the newest first
       rollback     Go back to an earlier release, without building anything

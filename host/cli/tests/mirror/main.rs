@@ -83,6 +83,63 @@ fn a_version_that_nobody_has_is_fetched_once() {
     assert_eq!(mirror.asked()[0], format!("/v{VERSION}/SHASUMS256.txt"));
 }
 
+/// What is pinned stays until `jecloud upgrade` moves on, which it does when it is told to.
+///
+/// Fails where a deployment, `jecloud env set` or a rollback looks for versions anew (without `deploy::again` the variable
+/// brought the newer one), where a failed deployment writes its pins, and where `upgrade` writes them unasked.
+#[test]
+fn a_pin_moves_when_it_is_told_to() {
+    let (world, mirror) = (World::new(env!("CARGO_BIN_EXE_jecloud")), Mirror::new());
+    let (bytes, sum) = archive();
+    mirror.release(VERSION, bytes, sum);
+    let project = app(&world, &mirror.url(), ">=22.98.0 <23");
+    project.jecloud(&["upgrade"]).ok().says("nothing of service node is pinned yet").says("nothing newer");
+    project.jecloud(&["deploy"]).ok().says(&format!("node {VERSION}"));
+    let lock = project.read("jecloud.lock").expect("it was written");
+    for words in [&["upgrade"][..], &["upgrade", "--check"], &["upgrade", "node", "--yes"]] {
+        project.jecloud(words).ok().says("There is nothing newer than what jecloud.lock holds.");
+    }
+
+    mirror.release(NEWER, bytes, sum);
+    project.jecloud(&["env", "set", "A=1"]).ok().does_not_say(NEWER);
+    project.jecloud(&["rollback"]).ok().does_not_say(NEWER);
+    project.jecloud(&["deploy"]).ok().does_not_say(NEWER);
+    assert!(project.get().1.contains(VERSION) && !project.get().1.contains(NEWER), "{:?}", project.get());
+    let checked = project.jecloud(&["upgrade", "--check"]).code(10).says("PACKAGE");
+    checked.says(VERSION).says(NEWER);
+    let json = project.jecloud(&["upgrade", "--check", "--json"]).code(10).json();
+    let change = serde_json::json!({"service": "node", "package": "node", "from": VERSION, "to": NEWER});
+    assert_eq!(json["changes"], serde_json::json!([change]));
+    // Nobody is there to be asked.
+    project.jecloud(&["upgrade"]).code(2).says("not confirmed").says("`jecloud upgrade --yes`").says(NEWER);
+    assert_eq!(project.jecloud(&["upgrade", "--json"]).code(2).json()["wrote"], false);
+    project.jecloud(&["upgrade", "nod"]).code(2).says("did you mean `node`?").says("Its services are: node.");
+    assert_eq!(project.read("jecloud.lock").as_ref(), Some(&lock));
+
+    let serves = project.get();
+    project.jecloud(&["upgrade", "node", "-y"]).ok().says(NEWER).says("`jecloud deploy` makes it so");
+    assert_eq!(project.read("jecloud.lock"), Some(lock.replace(VERSION, NEWER)));
+    assert_eq!(project.get(), serves, "an upgrade touches nothing that runs");
+    project.jecloud(&["deploy"]).ok().says(&format!("node {NEWER}"));
+    assert!(project.get().1.contains(NEWER), "{:?}", project.get());
+    let lock = project.read("jecloud.lock").expect("a lock");
+
+    // Settings that exclude the pin move it, and that is said; where the deployment fails, it stays.
+    project.replace("jecloud.toml", ">=22.98.0 <23", VERSION);
+    let note =
+        format!("service node cannot use node {NEWER} of jecloud.lock with what is asked for now: it uses {VERSION}");
+    project.jecloud(&["plan"]).ok().says(&note);
+    let server = project.read("server.js").expect("the app");
+    project.write("server.js", "process.exit(1)");
+    project.jecloud(&["deploy"]).code(1).says(&note);
+    assert_eq!(project.read("jecloud.lock").as_ref(), Some(&lock));
+    project.write("server.js", &server);
+    project.jecloud(&["deploy"]).ok().says(&note);
+    assert_eq!(project.read("jecloud.lock"), Some(lock.replace(NEWER, VERSION)));
+    // It is not asked for what the settings exclude.
+    project.jecloud(&["upgrade", "--check"]).ok();
+}
+
 /// Fails without the comparison of the sums in `packages/archive.rs`: the wrong archive would be unpacked and run.
 #[test]
 fn an_archive_that_is_not_what_its_sum_says_is_not_used() {

@@ -9,7 +9,7 @@ use crate::amazon::{jecloud, project};
 use crate::says;
 
 /// The points that have to do with anything but the machine at which somebody works.
-const OUTSIDE: [&str; 13] = [
+const OUTSIDE: [&str; 14] = [
     "cloud.store.put",
     "cloud.store.delete",
     "cloud.state.put",
@@ -18,6 +18,7 @@ const OUTSIDE: [&str; 13] = [
     "cloud.server.remove",
     "cloud.server.put",
     "cloud.server.hand",
+    "cloud.server.proceed",
     "cloud.server.commit",
     "cloud.server.abort",
     "cloud.server.destroy",

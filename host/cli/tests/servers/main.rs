@@ -16,8 +16,10 @@ mod elsewhere;
 mod emergencies;
 mod groups;
 mod killed;
+mod mongodb;
 mod several;
 mod systemd;
+mod together;
 mod under_load;
 mod upgrades;
 

@@ -164,6 +164,7 @@ impl TestCloud {
             on: None,
             gives: Vec::new(),
             peers: false,
+            backup: None,
         };
         let release = Release {
             format: Format::default(),

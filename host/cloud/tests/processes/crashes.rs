@@ -52,7 +52,7 @@ pub(crate) fn killed_at_every_point_and_again() {
     for name in ["cloud.state.put", "cloud.state.put.done", "cloud.store.put", "cloud.server.create"] {
         assert!(points.iter().any(|(seen, _)| *seen == name), "{name} is not passed: {points:?}");
     }
-    for name in ["cloud.server.put", "cloud.server.hand", "cloud.server.commit"] {
+    for name in ["cloud.server.put", "cloud.server.hand", "cloud.server.proceed", "cloud.server.commit"] {
         assert!(points.iter().any(|(seen, _)| *seen == name), "{name} is not passed: {points:?}");
     }
     for (index, (name, hit)) in points.iter().enumerate() {

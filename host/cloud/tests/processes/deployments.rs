@@ -29,7 +29,8 @@ pub(crate) fn the_first_deployment_and_an_idle_round() {
             _ => None,
         })
         .collect();
-    let expected: Vec<_> = DeploymentState::ALL.into_iter().filter(|state| *state != DeploymentState::Ready).collect();
+    let waits = [DeploymentState::Prepared, DeploymentState::Ready];
+    let expected: Vec<_> = DeploymentState::ALL.into_iter().filter(|state| !waits.contains(state)).collect();
     assert_eq!(states, expected);
     assert!(heard.all().iter().any(|progress| matches!(progress, Progress::Ended { .. })));
     // Nothing is left to do, and nothing is written for that.
@@ -60,15 +61,17 @@ pub(crate) fn several_servers_switch_together() {
     assert_eq!(report.end, End::Serving);
     assert_eq!(cloud.environment().committed, Some(number));
     // The others were ready before the commit (of the first one it may be heard later: nobody looked any more once its
-    // release commands had run), and none switched before it.
-    let (mut ready, mut committed) = (0, false);
+    // release commands had run), and none switched before it. Nothing started on them before the first one had prepared.
+    let (mut ready, mut committed, mut led) = (0, false, false);
     for progress in heard.all() {
         match progress {
             Progress::Committed { .. } => {
                 assert!(ready >= 2, "{ready}");
                 committed = true;
             }
-            Progress::Event { event, .. } => match event.what {
+            Progress::Event { event, place, .. } => match event.what {
+                What::Entered { state } if place.server.index == 1 && state.is_prepared() && !led => led = true,
+                What::Entered { state } if state.is_started() && !led => panic!("{place:?} enters {state}"),
                 What::Entered { state: DeploymentState::Ready } if !committed => ready += 1,
                 What::Entered { state } if state.is_switched() => assert!(committed, "switched before the commit"),
                 _ => {}

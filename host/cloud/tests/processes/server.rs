@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use jecloud_disk::lock::Lock;
 use jecloud_disk::{durable, tree};
-use jecloud_model::app::{AppDocument, DeploymentState, Failure, Outcome, Requested};
+use jecloud_model::app::{AppDocument, DeploymentState, Failure, Gates, Outcome, Requested};
 use jecloud_model::cloud::{Basis, BasisRefused, KnownClouds};
 use jecloud_model::events::{Event, What};
 use jecloud_model::ids::{AppName, Digest, EnvironmentName, ReleaseNumber, VersionId};
@@ -79,8 +79,10 @@ fn command(args: &[String]) -> Result<Value, Error> {
             if !tree::exists(&place.archive(&release.version))? {
                 return Err("the archive is missing".into());
             }
+            let follows = topology.as_ref().is_some_and(|topology| topology.follows);
+            let gates = Gates { follows, hold: release.hold };
             let requested =
-                change(&place, |document| document.request(&release.version, release.number, release.hold, now()))??;
+                change(&place, |document| document.request(&release.version, release.number, gates, now()))??;
             if let Requested::Recorded { aborted } = requested {
                 durable::create_dirs(&place.release(release.number), 0o755)?;
                 durable::write_json(&place.release(release.number).join("release.json"), &release, 0o644)?;
@@ -90,6 +92,11 @@ fn command(args: &[String]) -> Result<Value, Error> {
                     tell(&place, aborted, What::Aborted)?;
                 }
             }
+            work(&root, &place)?;
+        }
+        ["proceed", app, environment, release] => {
+            let place = place(&root, app, environment)?;
+            change(&place, |document| document.proceed(ReleaseNumber(release.parse().unwrap())))??;
             work(&root, &place)?;
         }
         ["commit", app, environment, release] => {
@@ -206,6 +213,7 @@ fn work(root: &ServerRoot, place: &EnvironmentRoot) -> Result<(), Error> {
             return tell(place, going.release, what);
         }
         match going.state {
+            DeploymentState::Prepared if going.follows => return Ok(()),
             DeploymentState::Ready if going.hold => return Ok(()),
             DeploymentState::Deployed => {
                 change(place, |document| document.succeed(going.release, BTreeMap::new(), now()))??;

@@ -20,12 +20,12 @@ pub(super) const PRIVATE: Mode = Mode::RWXU;
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Opens a directory, unless it is a link.
-pub(super) fn open_dir(above: impl std::os::fd::AsFd, name: impl Arg) -> Result<OpenDir, Errno> {
+pub(crate) fn open_dir(above: impl std::os::fd::AsFd, name: impl Arg) -> Result<OpenDir, Errno> {
     rustix::fs::openat(above, name, DIRECTORY, Mode::empty())
 }
 
 /// The names in a directory, sorted, so that every walk of a tree goes the same way.
-fn names(dir: &OpenDir) -> Result<Vec<CString>, Errno> {
+pub(crate) fn names(dir: &OpenDir) -> Result<Vec<CString>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
@@ -37,11 +37,11 @@ fn names(dir: &OpenDir) -> Result<Vec<CString>, Errno> {
     Ok(names)
 }
 
-fn look(dir: &OpenDir, name: &CString) -> Result<Stat, Errno> {
+pub(crate) fn look(dir: &OpenDir, name: &CString) -> Result<Stat, Errno> {
     rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-fn kind(found: &Stat) -> FileType {
+pub(crate) fn kind(found: &Stat) -> FileType {
     FileType::from_raw_mode(found.st_mode)
 }
 
@@ -144,9 +144,30 @@ fn chown_content(dir: &OpenDir, owner: Owner) -> Result<(), Errno> {
     Ok(())
 }
 
+/// To whom belongs what is copied.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Owners {
+    /// To whoever copies.
+    Copier,
+    /// To this owner.
+    Given(Owner),
+    /// To whom it belonged. Sockets are left out: they are of no use without the process that made them.
+    Same,
+}
+
+impl Owners {
+    fn of(self, found: &Stat) -> Option<Owner> {
+        match self {
+            Self::Copier => None,
+            Self::Given(owner) => Some(owner),
+            Self::Same => Some((found.st_uid, found.st_gid)),
+        }
+    }
+}
+
 /// Fills `to` with what is in `from`, and gives it the mode of `from` at the end: a directory without the right to
 /// write must be filled first. `shown` is the path of `from`, for messages.
-pub(super) fn copy(from: &OpenDir, to: &OpenDir, shown: &Path, owner: Option<Owner>) -> Result<()> {
+pub(super) fn copy(from: &OpenDir, to: &OpenDir, shown: &Path, owners: Owners) -> Result<()> {
     for name in names(from).map_err(at("read the directory", shown))? {
         let shown = shown.join(std::ffi::OsStr::new(&*name.to_string_lossy()));
         let failed = || at("copy", &shown);
@@ -156,26 +177,27 @@ pub(super) fn copy(from: &OpenDir, to: &OpenDir, shown: &Path, owner: Option<Own
                 let source = open_dir(from, &name).map_err(failed())?;
                 rustix::fs::mkdirat(to, &name, PRIVATE).map_err(failed())?;
                 let target = open_dir(to, &name).map_err(failed())?;
-                copy(&source, &target, &shown, owner)?;
+                copy(&source, &target, &shown, owners)?;
             }
-            FileType::RegularFile => copy_file(from, to, &name, owner).map_err(at("copy", &shown))?,
+            FileType::RegularFile => copy_file(from, to, &name, owners).map_err(at("copy", &shown))?,
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(from, &name, Vec::new()).map_err(failed())?;
                 rustix::fs::symlinkat(target, to, &name).map_err(failed())?;
-                if let Some(owner) = owner {
+                if let Some(owner) = owners.of(&found) {
                     chown_name(to, &name, owner).map_err(failed())?;
                 }
             }
+            FileType::Socket if matches!(owners, Owners::Same) => {}
             _ => {
                 let reason = "it is neither a file, a directory nor a link";
                 return Err(at("copy", &shown)(io::Error::new(io::ErrorKind::InvalidInput, reason)));
             }
         }
     }
-    finish(from, to, owner).map_err(at("copy", shown))
+    finish(from, to, owners).map_err(at("copy", shown))
 }
 
-fn copy_file(from: &OpenDir, to: &OpenDir, name: &CString, owner: Option<Owner>) -> io::Result<()> {
+fn copy_file(from: &OpenDir, to: &OpenDir, name: &CString, owners: Owners) -> io::Result<()> {
     // NONBLOCK, because it may have become a FIFO.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut source = File::from(rustix::fs::openat(from, name, flags, Mode::empty())?);
@@ -188,14 +210,15 @@ fn copy_file(from: &OpenDir, to: &OpenDir, name: &CString, owner: Option<Owner>)
     if !share_blocks(&source, &target) {
         io::copy(&mut source, &mut target)?;
     }
-    Ok(finish(&source, &target, owner)?)
+    Ok(finish(&source, &target, owners)?)
 }
 
 /// Owner, then mode: a change of owner may take bits of the mode away. The bits that let somebody run a program as its
 /// owner are left out, because the owner may be another one now.
-fn finish(from: &impl std::os::fd::AsFd, to: &impl std::os::fd::AsFd, owner: Option<Owner>) -> Result<(), Errno> {
-    let mode = Mode::from_raw_mode(rustix::fs::fstat(from)?.st_mode & 0o777);
-    chown_open(to, owner)?;
+fn finish(from: &impl std::os::fd::AsFd, to: &impl std::os::fd::AsFd, owners: Owners) -> Result<(), Errno> {
+    let found = rustix::fs::fstat(from)?;
+    let mode = Mode::from_raw_mode(found.st_mode & 0o777);
+    chown_open(to, owners.of(&found))?;
     rustix::fs::fchmod(to, mode)
 }
 

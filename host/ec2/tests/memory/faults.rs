@@ -4,13 +4,10 @@ use std::time::Duration;
 
 use jecloud_cloud::{Found, Machines, World};
 use jecloud_ec2::{Api as _, Failure};
-use jecloud_model::cloud::SeenServer;
+use jecloud_model::cloud::{SeenServer, UNTIL_VISIBLE};
 
 use crate::cloud::Faults;
 use crate::life::{End, Life, place, production};
-
-/// How long EC2 may not show what is there.
-const UNTIL_VISIBLE: Duration = Duration::from_secs(300);
 
 fn up(servers: u32) -> Life {
     let mut life = Life::new(1, servers);
@@ -24,6 +21,8 @@ fn found(life: &Life, machines: &impl Machines, server: &str) -> (&'static str, 
         Found::Present(_) => ("present", String::new()),
         Found::Absent => ("absent", String::new()),
         Found::Gone => ("gone", String::new()),
+        Found::Silent(error) => ("silent", error.to_line()),
+        Found::Unseen(error) => ("unseen", error.to_line()),
         Found::Unknown(error) => ("unknown", error.to_line()),
     }
 }
@@ -135,7 +134,7 @@ fn one_question_for_all_servers() {
                 Found::Present(_) => "present".to_owned(),
                 Found::Absent => "absent".to_owned(),
                 Found::Gone => "gone".to_owned(),
-                Found::Unknown(error) => error.to_line(),
+                Found::Silent(error) | Found::Unseen(error) | Found::Unknown(error) => error.to_line(),
             })
             .collect();
         (seen, life.ec2.get().calls)
@@ -161,34 +160,76 @@ fn one_question_for_all_servers() {
     );
 }
 
-/// Fails when one look that shows nothing is enough, and when the time between two looks is shorter.
+/// Each look is that of another process, which ends before the next one begins. Fails when one look that shows nothing is
+/// enough, when the time between two looks is shorter, when what was recorded is not taken back at a sighting, and when
+/// it is remembered by a process instead of recorded: then nobody ever comes to know.
 #[test]
 fn not_seen_for_five_minutes() {
     let mut life = up(1);
-    let machines = life.machines();
     let almost = UNTIL_VISIBLE - Duration::from_secs(1);
-    let hidden_until = life.ec2.clock.now().plus(almost);
-    life.ec2.get().instances[0].hidden_until = hidden_until;
+    let since = life.ec2.clock.now();
+    let hide = |life: &Life, how_long| {
+        let until = life.ec2.clock.now().plus(how_long);
+        life.ec2.get().instances[0].hidden_until = until;
+        until
+    };
+    let hidden_until = hide(&life, almost);
     while life.ec2.clock.now() < hidden_until {
-        let (seen, why) = found(&life, &machines, "app-1");
-        assert_eq!(seen, "unknown");
-        assert!(why.ends_with("which may be a matter of minutes"), "{why}");
+        life.pass_by();
+        let (seen, why) = found(&life, &life.machines(), "app-1");
+        assert_eq!(seen, "unseen");
+        assert!(
+            why.ends_with(&format!(
+                "since {since}; if that is so at {}, it is taken for gone",
+                since.plus(UNTIL_VISIBLE)
+            )),
+            "{why}"
+        );
         life.ec2.clock.pause(Duration::from_secs(20));
     }
-    assert_eq!(life.settle(&machines), End::Settled);
+    life.pass_by();
+    assert_eq!(life.record("app-1").unwrap().unseen_since, None);
+
+    // Nor are absences added up that lie on both sides of a sighting, be it of one that somebody has stopped.
+    for is_stopped in [false, true] {
+        life.ec2.get().instances[0].is_stopped = is_stopped;
+        hide(&life, almost);
+        life.pass_by();
+        assert_eq!(life.record("app-1").unwrap().unseen_since, Some(life.ec2.clock.now()));
+        life.ec2.clock.pause(almost);
+        life.pass_by();
+        assert_eq!(life.record("app-1").unwrap().unseen_since, None);
+    }
+    life.ec2.get().instances[0].is_stopped = false;
+    assert_eq!(life.settle(&life.machines()), End::Settled);
     life.check_all_is_well(1);
     assert_eq!(life.ec2.get().instances.len(), 1);
+}
 
-    // Nor are absences added up that lie on both sides of a sighting.
-    let again = life.ec2.clock.now().plus(Duration::from_secs(3600));
-    life.ec2.get().instances[0].hidden_until = again;
-    assert_eq!(found(&life, &machines, "app-1").0, "unknown");
-    life.ec2.clock.pause(almost);
-    assert_eq!(found(&life, &machines, "app-1").0, "unknown");
-    // Another process has not seen the first absence.
+/// Somebody ended it, and nobody looked while EC2 still said so. Processes that live for a moment come to know that it is
+/// gone, and make another one.
+#[test]
+fn forgotten_by_ec2() {
+    let mut life = up(1);
+    let first = life.ec2.living()[0].clone();
+    life.ec2.end(&first);
+    life.ec2.clock.pause(Duration::from_secs(7200));
+    let before = life.record("app-1").unwrap();
+    life.pass_by();
+    life.ec2.clock.pause(UNTIL_VISIBLE - Duration::from_secs(1));
+    life.pass_by();
+    assert_eq!(life.record("app-1").unwrap().details, before.details);
+    // Nobody answers: that is no second look.
     life.ec2.clock.pause(Duration::from_secs(1));
-    assert_eq!(found(&life, &life.machines(), "app-1").0, "unknown");
-    assert_eq!(found(&life, &machines, "app-1").0, "gone");
+    life.faults(Faults { lost: 100, ..Faults::default() });
+    life.pass_by();
+    assert_eq!(life.record("app-1").unwrap().details, before.details);
+    life.faults(Faults::default());
+    life.pass_by();
+    assert_eq!(life.record("app-1"), None);
+    assert_eq!(life.settle(&life.machines()), End::Settled);
+    life.check_all_is_well(1);
+    assert_ne!(life.ec2.living(), [first]);
 }
 
 /// Fails without the number of the account: whoever sees nothing concludes that nothing is there.
@@ -256,7 +297,7 @@ fn stopped_by_a_person() {
     life.ec2.get().instances[0].is_stopped = true;
     let machines = life.machines();
     let (seen, why) = found(&life, &machines, "app-1");
-    assert_eq!(seen, "unknown");
+    assert_eq!(seen, "silent");
     assert!(why.contains("somebody stopped i-") && why.contains("aws ec2 start-instances --region eu-west-1"), "{why}");
     assert_eq!(life.settle(&machines), End::Stuck);
     assert_eq!(life.ec2.get().instances.len(), 1);
@@ -269,7 +310,7 @@ fn what_does_not_carry_our_tags_is_never_touched() {
         let mut life = up(1);
         life.ec2.get().instances[0].tags.insert(tag.to_owned(), "other".to_owned());
         let machines = life.machines();
-        assert_eq!(found(&life, &machines, "app-1").0, "unknown");
+        assert_eq!(found(&life, &machines, "app-1").0, "silent");
         let error = machines.remove(&place("app-1"), &life.record("app-1").unwrap()).unwrap_err();
         assert!(error.to_line().contains("do not say that it is this server"), "{}", error.to_line());
         life.destroy();

@@ -1,8 +1,9 @@
 //! The life of an app's servers: the real planner and the real state, rolled forward with EC2 in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -135,6 +136,17 @@ impl Life {
         End::Stuck
     }
 
+    /// A process that looks, records what that says, and ends before it does anything else.
+    pub(crate) fn pass_by(&mut self) {
+        let machines = self.machines();
+        let seen = self.look(&machines);
+        for step in plan(&self.state, &seen, self.ec2.clock.now()) {
+            if let CloudStep::Record(change) = step {
+                self.change(change);
+            }
+        }
+    }
+
     /// One look at everything, as the planner is shown it.
     pub(crate) fn look(&mut self, machines: &Ec2Machines) -> SeenCloud {
         let mut seen = SeenCloud::default();
@@ -148,6 +160,14 @@ impl Life {
                     Found::Present(_) => SeenServer::Present(Box::default()),
                     Found::Absent => SeenServer::Absent,
                     Found::Gone => SeenServer::Gone,
+                    Found::Silent(error) => {
+                        self.troubles.push(error.to_line());
+                        SeenServer::Silent
+                    }
+                    Found::Unseen(error) => {
+                        self.troubles.push(error.to_line());
+                        SeenServer::Unseen
+                    }
                     Found::Unknown(error) => {
                         self.troubles.push(error.to_line());
                         SeenServer::Unknown
@@ -309,5 +329,9 @@ impl Machine for NeverAsked {
         _progress: &mut dyn FnMut(u64),
     ) -> Result<PathBuf, MachineError> {
         unreachable!("{key}")
+    }
+
+    fn get_file(&self, path: &Path, _to: &mut dyn Write, _progress: &mut dyn FnMut(u64)) -> Result<(), MachineError> {
+        unreachable!("{}", path.display())
     }
 }

@@ -11,7 +11,7 @@ fn seen(machines: &impl Machines, place: &Place, record: &ServerRecord) -> &'sta
         Found::Present(_) => "present",
         Found::Absent => "absent",
         Found::Gone => "gone",
-        Found::Unknown(error) => panic!("{}", error.to_line()),
+        Found::Silent(error) | Found::Unseen(error) | Found::Unknown(error) => panic!("{}", error.to_line()),
     }
 }
 

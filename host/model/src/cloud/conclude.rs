@@ -1,9 +1,8 @@
 //! What became of a release, from what all its servers say.
 
 use super::peers::Peers;
-use super::seen::SeenServer;
 use super::state::{RecordedRelease, ReleaseOutcome};
-use crate::app::{Failure, Outcome};
+use crate::app::{Failure, Gates, Outcome};
 
 /// The outcome of a pending release, if what was seen allows to say.
 ///
@@ -27,7 +26,7 @@ pub(super) fn conclude(peers: &Peers<'_>, recorded: &RecordedRelease) -> Option<
     let (mut all_seen, mut all_serve, mut any_pending) = (environment.wanted_servers().next().is_some(), true, false);
     let mut left_behind = None;
     for server in environment.wanted_servers() {
-        if matches!(peers.seen(server), SeenServer::Unknown) {
+        if peers.seen(server).is_unknown() {
             all_seen = false;
             continue;
         }
@@ -41,7 +40,7 @@ pub(super) fn conclude(peers: &Peers<'_>, recorded: &RecordedRelease) -> Option<
                 return Some(ReleaseOutcome::Failed(failure));
             }
             // What is held, and not wanted any more, will never be let go.
-            Outcome::Pending { .. } => any_pending |= !peers.seen(server).holds(release),
+            Outcome::Pending { .. } => any_pending |= peers.seen(server).gates(release) == Gates::default(),
             Outcome::Superseded => left_behind = Some(server),
             Outcome::Unknown | Outcome::Serving => {}
         }

@@ -16,7 +16,7 @@ pub use basis::{Basis, BasisRefused, KnownClouds, NotABasis};
 pub use operation::{Change, Operation, Rejected, apply};
 pub use plan::{CloudStep, KEEP_OBJECTS, KEEP_OBJECTS_FOR, Place, UPLOAD_GRACE, Until, plan};
 pub use seen::{Objects, SeenCloud, SeenEnvironment, SeenServer};
-pub use server::{LONGEST_BACK_OFF, ServerName, ServerRecord, Trouble, back_off};
+pub use server::{LONGEST_BACK_OFF, ServerName, ServerRecord, Trouble, UNTIL_VISIBLE, back_off};
 pub use state::{
     CloudState, EnvironmentState, InvalidState, KEPT_OPERATIONS, KEPT_RELEASES, RecordedRelease, ReleaseOutcome, Scaled,
 };

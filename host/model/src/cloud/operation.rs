@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::server::ServerName;
+use super::server::{ServerName, ServerRecord};
 use super::state::{
     CloudState, EnvironmentState, KEPT_OPERATIONS, KEPT_RELEASES, RecordedRelease, ReleaseOutcome, Scaled,
 };
@@ -128,6 +128,17 @@ pub enum Change {
         server: ServerName,
         /// What was recorded of the one that is gone: another one may have been made under its name meanwhile.
         details: serde_json::Map<String, serde_json::Value>,
+    },
+    /// Record whether the provider of a server does not show it, from now on.
+    RecordUnseen {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        server: ServerName,
+        /// What was recorded of the one that was looked for.
+        details: serde_json::Map<String, serde_json::Value>,
+        /// Whether it is unseen. The first who says so gives the time.
+        unseen: bool,
     },
     /// Something failed at a server: count it and back off.
     RecordServerFailure {
@@ -289,7 +300,7 @@ impl CloudState {
                 }
                 let record = servers.entry(server.clone()).or_default();
                 record.details.clone_from(details);
-                record.trouble = None;
+                (record.trouble, record.unseen_since) = (None, None);
                 Ok(())
             }
             Change::ForgetServer { environment, server, details } => {
@@ -298,6 +309,14 @@ impl CloudState {
                     return Err(Rejected::Stale { environment: environment.clone() });
                 }
                 servers.remove(server);
+                Ok(())
+            }
+            Change::RecordUnseen { environment, server, details, unseen } => {
+                let stale = Rejected::Stale { environment: environment.clone() };
+                let record = self.known(environment)?.servers.get_mut(server);
+                let fits =
+                    |record: &&mut ServerRecord| record.details == *details && record.unseen_since.is_some() != *unseen;
+                record.filter(fits).ok_or(stale)?.unseen_since = unseen.then_some(now);
                 Ok(())
             }
             Change::RecordServerFailure { environment, server, reason, release } => {

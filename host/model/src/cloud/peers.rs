@@ -93,7 +93,8 @@ impl<'a> Peers<'a> {
         if release.wait_for_each_other().is_some() {
             return None;
         }
-        let mut topology = Topology { server: Some(server.clone()), ..Topology::default() };
+        let follows = !self.may_start(server, recorded);
+        let mut topology = Topology { server: Some(server.clone()), follows, ..Topology::default() };
         for giver in release.needs(group) {
             // All of a group give the same, but for the address: that of the first is as good as any.
             let first = self.of_group(giver).next()?;
@@ -115,7 +116,8 @@ impl<'a> Peers<'a> {
                 topology.members.insert(ServiceName::clone(name), members);
             }
         }
-        if release.gives_from(group) || !topology.members.is_empty() {
+        topology.shared = release.gives_from(group);
+        if topology.shared || !topology.members.is_empty() {
             topology.address = Some(self.says(server)?.address.clone()?);
         }
         Some(topology)
@@ -127,7 +129,7 @@ impl<'a> Peers<'a> {
     }
 
     /// Whether those that have to be first are far enough for a server to begin with a release: servers whose services
-    /// it needs have started them, and the release commands have run.
+    /// it needs have started them, and where it has release commands of its own, those that come before them have run.
     pub(super) fn may_begin(&self, server: &ServerName, recorded: &RecordedRelease) -> bool {
         let needs = recorded.release.needs(&server.group);
         let started = |server: &ServerName| self.runs_as(server, recorded).is_some();
@@ -136,12 +138,17 @@ impl<'a> Peers<'a> {
             let mut servers = self.of_group(group);
             if recorded.is_pending() { servers.all(started) } else { servers.next().is_some_and(started) }
         });
-        needed && self.leaders_of(server, recorded).all(|leader| self.is_prepared(leader, recorded))
+        needed && (!self.leads(server, recorded) || self.may_start(server, recorded))
+    }
+
+    /// Whether all release commands have run that come before anything starts on a server.
+    pub(super) fn may_start(&self, server: &ServerName, recorded: &RecordedRelease) -> bool {
+        self.leaders_of(server, recorded).all(|leader| self.is_prepared(leader, recorded))
     }
 
     fn is_prepared(&self, server: &ServerName, recorded: &RecordedRelease) -> bool {
         match self.outcome(server, recorded) {
-            Outcome::Pending { state } => state.is_started(),
+            Outcome::Pending { state } => state.is_prepared(),
             Outcome::Serving => true,
             Outcome::Unknown | Outcome::Failed(_) | Outcome::Superseded => false,
         }
@@ -163,13 +170,17 @@ impl<'a> Peers<'a> {
         leaders.into_iter().filter(move |leader| is_any && **leader != server)
     }
 
+    /// Whether the release commands of any service are run by this server.
+    fn leads(&self, server: &ServerName, recorded: &RecordedRelease) -> bool {
+        recorded.release.services.values().any(|service| self.leader(service.on.as_ref()) == Some(server))
+    }
+
     /// Whether others wait for the release commands of this server.
     pub(super) fn is_followed(&self, server: &ServerName, recorded: &RecordedRelease) -> bool {
-        let leads = |on: Option<&ServerGroup>| self.leader(on) == Some(server);
-        // Only of those few that lead all others are looked at.
-        let leads = recorded.release.services.values().any(|service| leads(service.on.as_ref()));
         let mut others = self.environment.wanted_servers();
-        leads && others.any(|other| self.leaders_of(other, recorded).any(|leader| leader == server))
+        // Only of those few that lead all others are looked at.
+        self.leads(server, recorded)
+            && others.any(|other| self.leaders_of(other, recorded).any(|leader| leader == server))
     }
 
     /// Whether a server that serves a release was told something else of the others than what is true by now.

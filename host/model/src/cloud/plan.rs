@@ -1,7 +1,7 @@
 //! The planner of the cloud roll-forward: what is to be done next so that the cloud becomes what its state says.
 //!
 //! What was seen of a server is three-valued: present, absent or unknown. Nothing is ever concluded from the
-//! unknown. Changes of the state come alone: whatever is planned after one must have seen it.
+//! unknown; what a provider does not show is unknown until it was not shown for some minutes. Changes of the state come alone: whatever is planned after one must have seen it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use super::conclude::conclude;
 use super::operation::Change;
 use super::peers::Peers;
-use super::seen::{Objects, SeenCloud, SeenEnvironment, SeenServer};
+use super::seen::{Finding, Objects, SeenCloud, SeenEnvironment, SeenServer};
 use super::server::{ServerName, ServerRecord};
 use super::state::{CloudState, EnvironmentState, RecordedRelease, ReleaseOutcome};
-use crate::app::{AppDocument, DeploymentState, Failure, Outcome};
+use crate::app::{AppDocument, DeploymentState, Failure, Gates, Outcome};
 use crate::ids::{Digest, EnvironmentName, ReleaseNumber, VersionId};
 use crate::time::Timestamp;
 use crate::topology::Topology;
@@ -66,6 +66,8 @@ pub enum CloudStep {
         /// How far.
         until: Until,
     },
+    /// Tell a server that the release commands of others have run, so that what it has prepared may start.
+    ProceedOnServer(Place, ReleaseNumber),
     /// Tell a server that all are ready, so that it may switch.
     CommitServer(Place, ReleaseNumber),
     /// Tell a server to give up a release that failed elsewhere.
@@ -84,8 +86,8 @@ pub enum CloudStep {
 /// How far a deployment on a server has to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// All commands that come before the start of processes have run, those too that only one server runs: others may
-    /// begin.
+    /// All commands that come before the start of processes have run, those too that only one server runs: on others
+    /// what they have prepared may start. Or it waits for that.
     Prepared,
     /// It waits for the others.
     Ready,
@@ -194,7 +196,7 @@ impl<'a> Sight<'a, '_> {
         for (server, record) in environment.servers.iter().filter(|(server, _)| environment.wants(server)) {
             self.plan_server(server, record, wanted);
         }
-        // Not before the others do their work: they may be there to take its place.
+        // Not before the others do their work, and know that it goes: they may be there to take its place.
         if self.all_serve() {
             let surplus = environment.servers.iter().filter(|(server, _)| !environment.wants(server));
             surplus.for_each(|(server, record)| self.plan_removal(server, record));
@@ -209,6 +211,7 @@ impl<'a> Sight<'a, '_> {
             self.record(Change::Destroyed { environment: self.name.clone() });
         }
         for (server, record) in &self.environment.servers {
+            self.plan_finding(server, record);
             self.plan_removal(server, record);
         }
     }
@@ -217,11 +220,14 @@ impl<'a> Sight<'a, '_> {
     fn plan_removal(&mut self, server: &ServerName, record: &ServerRecord) {
         let place = self.place(server);
         let step = match self.seen(server) {
-            SeenServer::Gone => return self.forget(server, record),
+            // Forgotten first.
+            SeenServer::Gone => return,
             SeenServer::Present(seen) if seen.exists || seen.document.is_some() => CloudStep::DestroyOnServer(place),
             // One that is absent may be half made, and nobody would ever know of it again.
             SeenServer::Absent | SeenServer::Present(_) => CloudStep::RemoveServer(place),
-            SeenServer::Unknown => return self.planner.wait(self.planner.now.plus(UNKNOWN_GLANCE)),
+            SeenServer::Silent | SeenServer::Unseen | SeenServer::Unknown => {
+                return self.planner.wait(self.planner.now.plus(UNKNOWN_GLANCE));
+            }
         };
         match record.backs_off_until(self.planner.now) {
             Some(until) => self.planner.wait(until),
@@ -229,9 +235,14 @@ impl<'a> Sight<'a, '_> {
         }
     }
 
-    fn forget(&mut self, server: &ServerName, record: &ServerRecord) {
-        let (environment, details) = (self.name.clone(), record.details.clone());
-        self.record(Change::ForgetServer { environment, server: server.clone(), details });
+    /// What the look says and the record does not.
+    fn plan_finding(&mut self, server: &ServerName, record: &ServerRecord) {
+        let (environment, server, details) = (self.name.clone(), server.clone(), record.details.clone());
+        match self.seen(&server).finding(record, self.planner.now) {
+            Finding::Gone => self.record(Change::ForgetServer { environment, server, details }),
+            Finding::Unseen(unseen) => self.record(Change::RecordUnseen { environment, server, details, unseen }),
+            Finding::Nothing => {}
+        }
     }
 
     /// Whether the servers that are wanted do all that is wanted of them.
@@ -239,7 +250,9 @@ impl<'a> Sight<'a, '_> {
         let environment = self.environment;
         let peers = self.peers();
         let serves = |server: &ServerName| match (self.seen(server), environment.wanted_release()) {
-            (SeenServer::Present(_), Some(wanted)) => peers.outcome(server, wanted) == Outcome::Serving,
+            (SeenServer::Present(_), Some(wanted)) => {
+                peers.outcome(server, wanted) == Outcome::Serving && !peers.has_changed(server, wanted)
+            }
             (SeenServer::Present(_), None) => true,
             _ => false,
         };
@@ -269,9 +282,7 @@ impl<'a> Sight<'a, '_> {
             }
         }
         for (server, record) in &environment.servers {
-            if matches!(self.seen(server), SeenServer::Gone) {
-                self.forget(server, record);
-            }
+            self.plan_finding(server, record);
         }
         for recorded in environment.releases.iter().filter(|recorded| recorded.is_pending()) {
             if let Some(outcome) = conclude(&self.peers(), recorded) {
@@ -283,7 +294,7 @@ impl<'a> Sight<'a, '_> {
 
     fn plan_server(&mut self, server: &ServerName, record: &ServerRecord, wanted: Option<&'a RecordedRelease>) {
         let seen = match self.seen(server) {
-            SeenServer::Unknown => {
+            SeenServer::Silent | SeenServer::Unseen | SeenServer::Unknown => {
                 self.planner.wait(self.planner.now.plus(UNKNOWN_GLANCE));
                 return;
             }
@@ -322,24 +333,23 @@ impl<'a> Sight<'a, '_> {
         let release = wanted.release.number;
         let committed = self.environment.committed >= Some(release);
         let wait = |until| CloudStep::AwaitServer { place: place.clone(), release, until };
-        let held = self.seen(&place.server).holds(release);
+        let Gates { follows, hold: held } = self.seen(&place.server).gates(release);
         let peers = self.peers();
         // Where others wait for what only this server does, they are told as soon as it is done.
         let leads = peers.is_followed(&place.server, wanted);
-        let until = |hold: bool| match hold {
-            true if leads => Until::Prepared,
-            true => Until::Ready,
-            false => Until::End,
-        };
+        let switches = |hold: bool| if hold { Until::Ready } else { Until::End };
+        let until =
+            |follows: bool, hold: bool| if follows || (hold && leads) { Until::Prepared } else { switches(hold) };
         match peers.outcome(&place.server, wanted) {
             Outcome::Unknown => {
                 if self.plan_objects(place, seen, wanted)
                     && let Some(topology) = peers.topology(&place.server, wanted)
                     && peers.may_begin(&place.server, wanted)
                 {
+                    let follows = topology.follows;
                     self.work(CloudStep::HandRelease(place.clone(), release, Box::new(topology)));
                     // It waits to be told that all are ready, even where the others have switched long ago.
-                    self.work(wait(until(wanted.release.hold)));
+                    self.work(wait(until(follows, wanted.release.hold)));
                 }
             }
             Outcome::Pending { state: DeploymentState::Ready } if held => {
@@ -348,10 +358,14 @@ impl<'a> Sight<'a, '_> {
                     self.work(wait(Until::End));
                 }
             }
-            Outcome::Pending { state } if state.is_started() => {
-                self.work(wait(if held { Until::Ready } else { Until::End }))
+            Outcome::Pending { .. } if follows && peers.may_start(&place.server, wanted) => {
+                self.work(CloudStep::ProceedOnServer(place.clone(), release));
+                self.work(wait(switches(held)));
             }
-            Outcome::Pending { .. } => self.work(wait(until(held))),
+            // Whoever it waits for is waited for.
+            Outcome::Pending { state: DeploymentState::Prepared } if follows => {}
+            Outcome::Pending { state } if state.is_prepared() => self.work(wait(switches(held))),
+            Outcome::Pending { .. } => self.work(wait(until(follows, held))),
             Outcome::Serving => self.plan_refresh(&place.server, wanted),
             // While the release is pending, its outcome was concluded from this. Else it serves elsewhere, and it is
             // this server that has a problem.
@@ -416,8 +430,14 @@ impl<'a> Sight<'a, '_> {
         let ended = self.environment.release(release).is_some_and(|recorded| !recorded.is_pending());
         if ended && !deployment.state.is_switched() {
             self.work(CloudStep::AbortOnServer(place.clone(), release));
-        } else if !deployment.hold || deployment.state != DeploymentState::Ready {
-            let until = if deployment.hold { Until::Ready } else { Until::End };
+        } else {
+            let until = match (deployment.follows, deployment.hold) {
+                (true, _) if deployment.state == DeploymentState::Prepared => return,
+                (_, true) if deployment.state == DeploymentState::Ready => return,
+                (true, _) => Until::Prepared,
+                (false, true) => Until::Ready,
+                (false, false) => Until::End,
+            };
             self.work(CloudStep::AwaitServer { place: place.clone(), release, until });
         }
     }

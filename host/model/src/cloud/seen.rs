@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::server::ServerName;
-use crate::app::AppDocument;
+use super::server::{ServerName, ServerRecord};
+use crate::app::{AppDocument, Gates};
 use crate::ids::{Digest, EnvironmentName, ReleaseNumber, VersionId};
 use crate::time::Timestamp;
 use crate::topology::Told;
@@ -44,25 +44,57 @@ pub enum SeenServer {
     Absent,
     /// It is certain that it existed and does not exist any more, nor ever will again.
     Gone,
-    /// It did not answer, or nobody asked.
+    /// Its provider shows it, and it does not answer, or not as what it should be.
+    Silent,
+    /// Its provider was asked, and does not show what was set up once. One such look says nothing.
+    Unseen,
+    /// Nobody answered, or nobody asked.
     #[default]
     Unknown,
 }
 
+/// What a look says of the record of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// Nothing that is not recorded.
+    Nothing,
+    /// It does not exist any more.
+    Gone,
+    /// Whether it is unseen has changed.
+    Unseen(bool),
+}
+
 impl SeenServer {
+    /// What this look says, after what is recorded of the looks before. Nothing follows from a look in which nobody
+    /// answered: neither that it is there, nor that it is not.
+    pub(super) fn finding(&self, record: &ServerRecord, now: Timestamp) -> Finding {
+        match (self, record.gone_from()) {
+            (Self::Gone, _) => Finding::Gone,
+            (Self::Unseen, Some(from)) if now >= from => Finding::Gone,
+            (Self::Unseen, None) => Finding::Unseen(true),
+            (Self::Present(_) | Self::Absent | Self::Silent, Some(_)) => Finding::Unseen(false),
+            _ => Finding::Nothing,
+        }
+    }
+
+    /// Whether it may be anything.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Silent | Self::Unseen | Self::Unknown)
+    }
+
     /// What the server says, where it answers.
     pub(super) fn environment(&self) -> Option<&SeenEnvironment> {
         match self {
             Self::Present(seen) => Some(seen),
-            Self::Absent | Self::Gone | Self::Unknown => None,
+            Self::Absent | Self::Gone | Self::Silent | Self::Unseen | Self::Unknown => None,
         }
     }
 
-    /// Whether the server deploys this release and will not switch to it before it is told to.
-    pub(super) fn holds(&self, release: ReleaseNumber) -> bool {
-        let Self::Present(seen) = self else { return false };
-        let deployment = seen.document.as_ref().and_then(|document| document.deployment.as_ref());
-        deployment.is_some_and(|going| going.release == release && going.hold && !going.state.is_switched())
+    /// Where the server, deploying this release, will stop until it is told something.
+    pub(super) fn gates(&self, release: ReleaseNumber) -> Gates {
+        let deployment = self.environment().and_then(|seen| seen.document.as_ref()?.deployment.as_ref());
+        let deployment = deployment.filter(|going| going.release == release && !going.state.is_switched());
+        deployment.map_or_else(Gates::default, |going| Gates { follows: going.follows, hold: going.hold })
     }
 }
 

@@ -66,6 +66,9 @@ pub struct ServerRecord {
     /// What went wrong with it lately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
+    /// Since when its provider has not shown it, although it was set up: see [`UNTIL_VISIBLE`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen_since: Option<Timestamp>,
     /// Keys that a newer JeCloud wrote.
     #[serde(flatten)]
     pub more: BTreeMap<String, serde_json::Value>,
@@ -87,7 +90,22 @@ pub struct Trouble {
     pub retry_at: Timestamp,
 }
 
+/// What a provider does not show may exist all the same: EC2 shows things to everybody only after a while. Only what is
+/// not shown twice, so far apart, is not there: DESIGN §5.
+pub const UNTIL_VISIBLE: Duration = Duration::from_secs(300);
+
 impl ServerRecord {
+    /// When a server that is still not shown does not exist any more; none where it was shown when somebody looked last.
+    ///
+    /// The time is that of whoever did not see it first, and may be compared with another clock. One that was fast makes
+    /// others wait longer. One that was slow by some minutes makes them wait shorter by as much, which does no harm for
+    /// two reasons: EC2 is late with what has just been launched, while this is only said of servers that were set up,
+    /// and so were shown for as long as it takes to boot; and Amazon answers nobody whose clock is wrong by more than
+    /// five minutes, so that nothing is recorded by a clock that is.
+    pub fn gone_from(&self) -> Option<Timestamp> {
+        self.unseen_since.map(|since| since.plus(UNTIL_VISIBLE))
+    }
+
     /// Whether the back-off forbids to try anything now; until when.
     pub fn backs_off_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.trouble.as_ref().map(|trouble| trouble.retry_at).filter(|retry_at| *retry_at > now)

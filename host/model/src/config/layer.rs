@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use serde_json::{Map, Value};
 
 use super::{
-    CloudConfig, DEFAULT_GROUP, EnvironmentConfig, ProcessConfig, Provider, Reach, ServerConfig, ServiceConfig, Store,
+    BackupWish, BackupsConfig, CloudConfig, DEFAULT_GROUP, EnvironmentConfig, ProcessConfig, Provider, Reach,
+    ServerConfig, ServiceConfig, Store,
 };
 use crate::ids::{AppName, ProcessName, ServerGroup, ServiceName};
 use crate::limits::Limits;
@@ -18,6 +19,7 @@ pub(super) struct Layer {
     pub(super) servers: BTreeMap<ServerGroup, ServerLayer>,
     pub(super) services: BTreeMap<ServiceName, ServiceConfig>,
     pub(super) processes: BTreeMap<ProcessName, ProcessConfig>,
+    pub(super) backups: BackupsConfig,
     pub(super) env: BTreeMap<String, String>,
 }
 
@@ -68,6 +70,10 @@ impl Layer {
                     cpu_millis: over.limits.cpu_millis.or(under.limits.cpu_millis),
                 },
             }),
+            backups: BackupsConfig {
+                all: self.backups.all.overlaid(over.backups.all),
+                services: merged(self.backups.services, over.backups.services, BackupWish::overlaid),
+            },
             env: merged(self.env, over.env, |_, over| over),
         }
     }
@@ -109,6 +115,7 @@ impl Layer {
             servers,
             services: self.services,
             processes: self.processes,
+            backups: self.backups,
             env: self.env,
         }
     }
@@ -162,6 +169,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::backup_policy::{Keep, Schedule, ScheduleWish};
 
     fn json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
@@ -222,11 +230,26 @@ mod tests {
     }
 
     prop_compose! {
+        fn backup()(
+            schedule in option::of(prop::sample::select(vec![
+                ScheduleWish::Off,
+                ScheduleWish::On(Schedule::Daily),
+                ScheduleWish::On(Schedule::At(150)),
+            ])),
+            keep in option::of((option::of(1u32..9), option::of(1u32..9)).prop_map(|(newest, days)| Keep { newest, days })),
+            verify in option::of(any::<bool>()),
+        ) -> BackupWish {
+            BackupWish { schedule, keep, verify }
+        }
+    }
+
+    prop_compose! {
         fn layer()(
             cloud in cloud(),
             servers in btree_map(id(), (option::of(1u32..9), option::of("[a-c]"), option::of(vec("[a-c]", 0..3))), 0..4),
             services in btree_map(id(), service(), 0..4),
             processes in btree_map(id(), process(), 0..4),
+            backups in (backup(), btree_map(id(), backup(), 0..4)),
             env in btree_map("[A-C]", "[a-c]", 0..4),
         ) -> Layer {
             Layer {
@@ -234,6 +257,7 @@ mod tests {
                 servers: servers.into_iter().map(|(name, (count, machine_type, hosts))| (name, ServerLayer { count, machine_type, hosts })).collect(),
                 services,
                 processes,
+                backups: BackupsConfig { all: backups.0, services: backups.1 },
                 env,
             }
         }
@@ -276,6 +300,16 @@ mod tests {
                 prop_assert_eq!(&server.machine_type, &above.and_then(kind).or(below.and_then(kind)));
                 let hosts = |s: &ServerLayer| s.hosts.clone();
                 prop_assert_eq!(&server.hosts, &above.and_then(hosts).or(below.and_then(hosts)));
+            }
+            let all = (&both.backups.all, &over.backups.all, &under.backups.all);
+            prop_assert_eq!(all.0.schedule, all.1.schedule.or(all.2.schedule));
+            prop_assert_eq!(all.0.keep, all.1.keep.or(all.2.keep));
+            prop_assert_eq!(all.0.verify, all.1.verify.or(all.2.verify));
+            for (name, backup) in &both.backups.services {
+                let (above, below) = (over.backups.services.get(name), under.backups.services.get(name));
+                prop_assert!(above.is_some() || below.is_some());
+                prop_assert_eq!(backup.schedule, above.and_then(|b| b.schedule).or(below.and_then(|b| b.schedule)));
+                prop_assert_eq!(backup.verify, above.and_then(|b| b.verify).or(below.and_then(|b| b.verify)));
             }
             for (name, process) in &both.processes {
                 let (above, below) = (over.processes.get(name), under.processes.get(name));

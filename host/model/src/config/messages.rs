@@ -39,13 +39,54 @@ fn unknown_keys() {
         (
             "app = 'x'\n[environments.staging.environments.y]",
             "2:23: unknown key `environments` in [environments.staging]; what may be here: cloud, servers, services, \
-             processes, env",
+             processes, backups, env",
         ),
         ("app = 'x'\nx-note = 'y'", "2:1: unknown key `x-note`; of keys that begin with `x-` only tables are ignored"),
         (
             "app = 'x'\n\"\\u001b[31m\" = 1",
-            "2:1: unknown key `\"\\u{1b}[31m\"`; what may be here: app, cloud, servers, services, processes, env, \
-             environments",
+            "2:1: unknown key `\"\\u{1b}[31m\"`; what may be here: app, cloud, servers, services, processes, \
+             backups, env, environments",
+        ),
+    ]);
+}
+
+#[test]
+fn backups() {
+    check(&[
+        (
+            "app = 'x'\n[backups]\nshedule = 'daily'",
+            "3:1: unknown key `shedule` in [backups]; did you mean `schedule`?",
+        ),
+        (
+            "app = 'x'\n[backups.redis]\nnewest = 3",
+            "3:1: unknown key `newest` in [backups.redis]; what may be here: schedule, keep, verify",
+        ),
+        (
+            "app = 'x'\n[backups]\nschedule = 'dayly'",
+            "3:12: `backups.schedule` is \"dayly\"; it must be hourly, daily, weekly, off, or a time of day in UTC, as in \
+             02:30; did you mean `daily`?",
+        ),
+        (
+            "app = 'x'\n[environments.y.backups.redis]\nschedule = '2:30'",
+            "3:12: `environments.y.backups.redis.schedule` is \"2:30\"; it must be hourly, daily, weekly, off, or a time \
+             of day in UTC, as in 02:30",
+        ),
+        ("app = 'x'\nbackups.verify = 'yes'", "2:18: `backups.verify` must be true or false, found a string"),
+        (
+            "app = 'x'\nbackups.keep = '30h'",
+            "2:16: `backups.keep` must be how many are kept, as in 7, or for how many days, as in \"30d\", or a list of \
+             both",
+        ),
+        (
+            "app = 'x'\nbackups.keep = [7, 8]",
+            "2:20: `backups.keep` must be how many are kept, as in 7, or for how many days, as in \"30d\", or a list of \
+             both",
+        ),
+        ("app = 'x'\nbackups.keep = []", "2:9: `backups.keep` is empty: then nothing would be kept"),
+        (
+            "app = 'x'\n[backups.Redis]",
+            "2:10: \"Redis\" is not a valid service name: a lower-case letter, then up to 30 lower-case letters, digits and \
+             hyphens",
         ),
     ]);
 }

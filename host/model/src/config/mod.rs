@@ -3,6 +3,7 @@
 //! [`Config::parse`] reads it and says everything that is wrong with it at once; [`Config::environment`] gives what
 //! holds in one environment. Nothing but the app's name needs to be written.
 
+mod backups;
 mod error;
 mod layer;
 mod read;
@@ -24,6 +25,7 @@ use section::dotted;
 pub(crate) use section::{Document, Ignored, Section};
 pub use template::{Detected, app_name_from_directory, template};
 
+use crate::backup_policy::{BackupPolicy, BackupWish};
 use crate::ids::{AppName, Digest, EnvironmentName, ProcessName, ServerGroup, ServiceName};
 use crate::limits::Limits;
 use crate::suggest::nearest;
@@ -78,6 +80,9 @@ pub struct EnvironmentConfig {
     /// What the person wants otherwise than the hook that defines the process.
     #[serde(default)]
     pub processes: BTreeMap<ProcessName, ProcessConfig>,
+    /// How often servers back services up by themselves.
+    #[serde(default, skip_serializing_if = "BackupsConfig::is_silent")]
+    pub backups: BackupsConfig,
     /// Variables for the app. Names are `[A-Za-z_][A-Za-z0-9_]*` and none that JeCloud sets itself.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -260,6 +265,29 @@ pub struct ProcessConfig {
     /// What each instance may use: `memory = "512M"`, `cpu = 1.5`.
     #[serde(skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+}
+
+/// `[backups]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BackupsConfig {
+    /// For every service whose hook can back its data up.
+    #[serde(flatten)]
+    pub all: BackupWish,
+    /// `[backups.SERVICE]`, laid over that.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<ServiceName, BackupWish>,
+}
+
+impl BackupsConfig {
+    /// What holds for a service whose hook can back its data up.
+    pub fn of(&self, service: &ServiceName) -> BackupPolicy {
+        self.all.clone().overlaid(self.services.get(service).cloned().unwrap_or_default()).resolve()
+    }
+
+    fn is_silent(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl EnvironmentConfig {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::backups::backups;
 use super::error::{Quoted, merge_conflict};
 use super::layer::{CloudLayer, Layer, ServerLayer};
 use super::section::{Document, Found, Ignored, Section};
@@ -19,8 +20,8 @@ use crate::ids::{AppName, Digest, EnvironmentName, InvalidId, ServerGroup};
 use crate::limits::{self, Limits};
 use crate::suggest::{did_you_mean, nearest};
 
-const TOP_KEYS: [&str; 7] = ["app", "cloud", "servers", "services", "processes", "env", "environments"];
-const ENVIRONMENT_KEYS: [&str; 5] = ["cloud", "servers", "services", "processes", "env"];
+const TOP_KEYS: [&str; 8] = ["app", "cloud", "servers", "services", "processes", "backups", "env", "environments"];
+const ENVIRONMENT_KEYS: [&str; 6] = ["cloud", "servers", "services", "processes", "backups", "env"];
 const CLOUD_KEYS: [&str; 12] = [
     "provider", "region", "listen", "store", "endpoint", "connect", "image", "user", "ssh_from", "key", "jump",
     "binaries",
@@ -115,6 +116,7 @@ fn layer(section: &Section<'_>) -> (Layer, Vec<Found<ServerGroup>>) {
         servers: each(section.named("servers", &SERVER_KEYS), server),
         services: each(section.named("services", &SERVICE_KEYS), |section| service(section, &mut on)),
         processes: each(section.named("processes", &PROCESS_KEYS), |section| process(section, &mut on)),
+        backups: section.section("backups").map(|section| backups(&section)).unwrap_or_default(),
         env: section.section("env").map(|section| env(&section)).unwrap_or_default(),
     };
     (layer, on)

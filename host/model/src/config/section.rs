@@ -181,6 +181,11 @@ impl<'a> Section<'a> {
         self.entries().filter(|(key, _)| !known.contains(&key.value)).map(|(key, _)| key.key).collect()
     }
 
+    /// The dotted key of something in this table.
+    pub(crate) fn key(&self, name: &str) -> String {
+        self.dotted(name)
+    }
+
     fn dotted(&self, name: &str) -> String {
         dotted(&self.path, name)
     }
@@ -241,6 +246,11 @@ impl<'a> Section<'a> {
             return None;
         }
         Some(found)
+    }
+
+    /// The boolean under a key.
+    pub(crate) fn boolean(&self, name: &str) -> Option<Found<bool>> {
+        self.value(name, "true or false", DeValue::as_bool)
     }
 
     /// The string under a key, read as a name or the like.

@@ -264,3 +264,33 @@ fn groups_on_which_nothing_runs() {
     assert_eq!((idle(&staging, "staging").as_str(), idle(&staging, "production").as_str()), ("db jobs", ""));
     assert_eq!(idle("services.node.on = 'db'\nservers = {app = {}, db = {}}\n", "production"), "app");
 }
+
+/// What is said of one service is laid over what is said of all, within each environment.
+#[test]
+fn backups() {
+    use crate::backup_policy::{BackupPolicy, Keep, Schedule};
+    let config = Config::parse(
+        "app = 'x'\n[backups]\nschedule = 'daily'\nkeep = [3, '30d']\nverify = true\n\
+         [backups.redis]\nschedule = '02:30'\n\
+         [environments.staging.backups]\nschedule = 'off'\n[environments.staging.backups.redis]\nverify = false\nkeep = 1\n",
+        "jecloud.toml",
+    )
+    .expect("it is right");
+    let of = |environment: &str, service: &str| {
+        config.environment(&environment.parse().expect("valid")).backups.of(&service.parse().expect("valid"))
+    };
+    let both = Keep { newest: Some(3), days: Some(30) };
+    let (daily, half_past_two) = (Some(Schedule::Daily), Some(Schedule::At(150)));
+    assert_eq!(of("production", "db"), BackupPolicy { schedule: daily, keep: both, verify: true });
+    assert_eq!(of("production", "redis"), BackupPolicy { schedule: half_past_two, keep: both, verify: true });
+    assert_eq!(of("staging", "db"), BackupPolicy { schedule: None, keep: both, verify: true });
+    let one = Keep { newest: Some(1), days: None };
+    assert_eq!(of("staging", "redis"), BackupPolicy { schedule: half_past_two, keep: one, verify: false });
+    let silent = Config::parse("app = 'x'", "jecloud.toml").expect("it is right");
+    let silent = silent.environment(&EnvironmentName::production());
+    assert_eq!(silent.backups.of(&"db".parse().expect("valid")), BackupPolicy::default());
+    // What is recorded is read back, and says nothing where nothing was said.
+    let stored = serde_json::to_value(config.environment(&EnvironmentName::production())).expect("JSON");
+    assert_eq!(serde_json::from_value::<EnvironmentConfig>(stored).expect("read back").backups.services.len(), 1);
+    assert!(serde_json::to_value(silent).expect("JSON").get("backups").is_none());
+}

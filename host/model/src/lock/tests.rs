@@ -24,8 +24,13 @@ fn powers() -> Powers {
 
 fn example() -> Lock {
     let mut lock = Lock::default();
-    let hook =
-        LockedHook { name: name("clock"), version: "0.1.0".to_owned(), digest: Digest::of(b""), powers: powers() };
+    let hook = LockedHook {
+        name: name("clock"),
+        version: "0.1.0".to_owned(),
+        digest: Digest::of(b""),
+        powers: powers(),
+        builtin: false,
+    };
     lock.set_hook(&name("watch"), Some(hook));
     lock.set_pins(
         &name("watch"),
@@ -93,6 +98,16 @@ fn what_is_recorded_is_given_back() {
     assert_eq!(lock.services().collect::<Vec<_>>(), [&name("bell")]);
     lock.retain(|service| *service != name("bell"));
     assert_eq!(lock, Lock::default());
+}
+
+#[test]
+fn what_came_with_jecloud_was_not_approved() {
+    let mut lock = example();
+    let builtin = LockedHook { builtin: true, ..lock.hook(&name("watch")).unwrap().clone() };
+    lock.set_hook(&name("bell"), Some(builtin.clone()));
+    assert!(lock.render().contains("\nbuiltin = true\n"));
+    assert_eq!((lock.builtin(&name("bell")), lock.approved(&name("bell"))), (Some(&builtin), None));
+    assert!(lock.builtin(&name("watch")).is_none() && lock.approved(&name("watch")).is_some());
 }
 
 #[test]
@@ -191,7 +206,7 @@ fn some_powers() -> impl Strategy<Value = Powers> {
 
 fn some_lock() -> impl Strategy<Value = Lock> {
     let hook = ("[a-z][a-z-]{0,3}", "[^\0]{0,8}", any::<u8>(), some_powers()).prop_map(|(hook, version, n, powers)| {
-        LockedHook { name: name(&hook), version, digest: Digest::of(&[n]), powers }
+        LockedHook { name: name(&hook), version, digest: Digest::of(&[n]), powers, builtin: n % 2 == 0 }
     });
     let service = (option::of(hook), btree_map("[^\0]{0,6}", "[^\0]{0,6}", 0..4));
     btree_map("[a-z][a-z-]{0,3}", service, 0..4).prop_map(|services| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jecloud_model::cloud::{Change, CloudStep, ReleaseOutcome, Scaled, ServerName, Until};
 use jecloud_model::ids::ReleaseNumber;
+use jecloud_model::release::ReleaseService;
 use proptest::prelude::*;
 
 use crate::simulation::World;
@@ -64,8 +65,41 @@ fn a_change_of_peers_redeploys_exactly_those_to_whom_it_matters() {
     assert_eq!(redeployed(&mut world), ["app-1", "app-2", "db-1", "db-2", "jobs-1", "jobs-2"]);
 }
 
+/// One of several that know each other is shaped out by those who stay before it goes, and stays where that fails.
+///
+/// Fails where `all_serve` does not ask whether what others were told has changed: it would go when the refresh has failed.
+#[test]
+fn who_knows_its_peers_is_told_before_one_of_them_goes() {
+    let mut world = serving(3, true);
+    scale(&mut world, "db", 2);
+    let all = steps(&mut world);
+    let going = |step: &CloudStep| matches!(step, CloudStep::DestroyOnServer(place) | CloudStep::RemoveServer(place) if place.server.group.as_str() == "db");
+    let first = all.iter().position(going).expect("it goes");
+    let told = |step: &CloudStep| match step {
+        CloudStep::HandRelease(place, _, topology) if place.server.group.as_str() == "db" => {
+            assert_eq!(topology.members.values().map(Vec::len).collect::<Vec<_>>(), [2]);
+            Some(place.server.to_string())
+        }
+        _ => None,
+    };
+    assert_eq!(all[..first].iter().filter_map(told).collect::<BTreeSet<_>>().len(), 2, "{all:#?}");
+    assert_eq!(all[first..].iter().filter_map(told).count(), 0);
+
+    let number = world.state.next_release(&production());
+    world.fates.insert((number, "db-1".parse().unwrap()), jecloud_model::app::DeploymentState::Starting);
+    scale(&mut world, "db", 1);
+    assert_eq!(rounds(&mut world).iter().filter(|step| going(step)).count(), 0, "it has its data for itself");
+}
+
 /// The steps of a first deployment, each with its server, until it serves.
 fn steps(world: &mut World) -> Vec<CloudStep> {
+    let all = rounds(world);
+    world.check_settled();
+    all
+}
+
+/// The same without looking at how it ends.
+fn rounds(world: &mut World) -> Vec<CloudStep> {
     let mut all = Vec::new();
     for _ in 0..30 {
         world.observe(0);
@@ -74,11 +108,11 @@ fn steps(world: &mut World) -> Vec<CloudStep> {
         steps.iter().for_each(|step| assert!(world.perform(&state, step), "{step:?}"));
         all.extend(steps);
     }
-    world.check_settled();
     all
 }
 
-/// Fails without `may_begin`: all would be told at once.
+/// Fails without `may_begin`: all would be told at once. Fails without `Topology::follows` (nobody would have to be let go
+/// on), and where those that only follow are told later than whom they follow.
 #[test]
 fn what_others_need_comes_first_and_release_commands_run_on_one_server() {
     let mut world = World::new();
@@ -90,13 +124,17 @@ fn what_others_need_comes_first_and_release_commands_run_on_one_server() {
         .filter_map(|step| match step {
             CloudStep::HandRelease(place, _, topology) => {
                 let once: Vec<&str> = topology.once.iter().map(|service| service.as_str()).collect();
-                Some(format!("{} {}", place.server, once.join(" ")).trim_end().to_owned())
+                let follows = if topology.follows { "follows" } else { "" };
+                Some(format!("{} {}{follows}", place.server, once.join(" ")))
             }
+            CloudStep::ProceedOnServer(place, _) => Some(format!("{} goes on", place.server)),
             _ => None,
         })
         .collect();
-    assert_eq!(handed, ["db-1 redis", "db-2", "app-1 node", "app-2", "jobs-1"]);
-    // Each of the first ones is watched only until its release commands have run.
+    let databases = ["db-1 redis", "db-2 follows", "db-2 goes on"];
+    let others = ["app-1 node", "app-2 follows", "jobs-1 follows", "app-2 goes on", "jobs-1 goes on"];
+    assert_eq!(handed, [&databases[..], &others[..]].concat());
+    // All are watched only until they have prepared: then others may go on, or they themselves.
     let prepared: BTreeSet<&ServerName> = steps
         .iter()
         .filter_map(|step| match step {
@@ -104,7 +142,26 @@ fn what_others_need_comes_first_and_release_commands_run_on_one_server() {
             _ => None,
         })
         .collect();
-    assert_eq!(prepared, BTreeSet::from([&"app-1".parse().unwrap(), &"db-1".parse().unwrap()]));
+    let all = ["app-1", "app-2", "db-1", "db-2", "jobs-1"].map(|name| name.parse::<ServerName>().unwrap());
+    assert_eq!(prepared, all.iter().collect());
+}
+
+/// Release commands of one group come before those of another one that follows it. Fails where a server that has release
+/// commands of its own is told like one that has none: both would migrate at the same time.
+#[test]
+fn release_commands_of_groups_run_one_after_the_other() {
+    let mut world = World::new();
+    let mut release = split(release(1, 1, true, world.now), true, false);
+    // Python belongs to `jobs`, where the worker of node runs as well.
+    let python = ReleaseService { on: "jobs".parse().ok(), ..release.services[&"node".parse().unwrap()].clone() };
+    release.services.insert("python".parse().unwrap(), python);
+    assert!(world.deploy(release, scale_of(&[("app", 1), ("db", 1), ("jobs", 2)])));
+    let begun = |step: CloudStep| match step {
+        CloudStep::HandRelease(place, ..) => Some(place.server.to_string()),
+        _ => None,
+    };
+    let begun: Vec<String> = steps(&mut world).into_iter().filter_map(begun).collect();
+    assert_eq!(begun, ["db-1", "app-1", "jobs-2", "jobs-1"]);
 }
 
 /// Fails without the scale in the recorded release: the databases of what serves would be removed.

@@ -31,6 +31,7 @@ enum Action {
         states: usize,
     },
     Disconnect(u32),
+    Hide(u32),
     Reconnect(u32),
     Terminate(u32),
     Scale(u32),
@@ -61,6 +62,7 @@ fn action() -> impl Strategy<Value = Action> {
         16 => (0..2usize, 1..=2usize).prop_map(|(which, times)| Action::Perform { which, times }),
         4 => (1..=6u32, 1..4usize).prop_map(|(server, states)| Action::Work { server, states }),
         1 => (1..=6u32).prop_map(Action::Disconnect),
+        1 => (1..=6u32).prop_map(Action::Hide),
         2 => (1..=6u32).prop_map(Action::Reconnect),
         1 => (1..=6u32).prop_map(Action::Terminate),
         2 => (1..=3u32).prop_map(Action::Scale),
@@ -110,9 +112,15 @@ fn act(world: &mut World, action: &Action) {
                 server.reachable = false;
             }
         }
-        Action::Reconnect(server) => {
+        Action::Hide(server) => {
             if let Some(server) = world.servers.get_mut(&name(*server)) {
-                server.reachable = true;
+                server.hidden.get_or_insert(world.now);
+            }
+        }
+        Action::Reconnect(server) => {
+            world.vanish();
+            if let Some(server) = world.servers.get_mut(&name(*server)) {
+                (server.reachable, server.hidden) = (true, None);
             }
         }
         Action::Terminate(server) => {

@@ -50,6 +50,7 @@ pub(crate) fn release(number: u64, content: u64, hold: bool, now: Timestamp) -> 
         on: None,
         gives: Vec::new(),
         peers: false,
+        backup: None,
     };
     Release {
         format: Format::default(),

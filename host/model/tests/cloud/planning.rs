@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jecloud_model::app::{AppDocument, DeploymentState, Failure};
+use jecloud_model::app::{AppDocument, DeploymentState, Failure, Gates};
 use jecloud_model::cloud::{
     Change, CloudStep, Objects, Place, ReleaseOutcome, Scaled, SeenCloud, SeenEnvironment, SeenServer, ServerName,
     UPLOAD_GRACE, Until, plan,
@@ -25,7 +25,8 @@ fn present(document: Option<AppDocument>) -> SeenServer {
 /// A server that was told a release and is so far.
 fn document(release: u64, content: u64, state: DeploymentState, hold: bool) -> AppDocument {
     let mut document = AppDocument::default();
-    document.request(&version(content), ReleaseNumber(release), hold, start()).unwrap();
+    let gates = Gates { hold, follows: false };
+    document.request(&version(content), ReleaseNumber(release), gates, start()).unwrap();
     document.deployment.as_mut().unwrap().state = state;
     document
 }
@@ -171,6 +172,88 @@ fn one_commit_when_all_are_ready_then_everybody_switches() {
     assert_eq!(committed.len(), 2);
 }
 
+/// The leader has its release commands to run; the other one has prepared all that it can.
+///
+/// Fails where the one that waits is waited for (nobody would ever let it go on), and where it goes on before the leader
+/// was seen to have prepared.
+#[test]
+fn who_follows_is_let_go_on_when_the_leader_has_prepared() {
+    let story = deployed(2);
+    let number = ReleaseNumber(1);
+    let follower = |state| {
+        let mut document = document(1, 1, state, true);
+        document.deployment.as_mut().unwrap().follows = true;
+        present(Some(document))
+    };
+    let leader = |state| present(Some(document(1, 1, state, true)));
+    let steps = |first, second| plan(&story.state, &seen([("app-1", first), ("app-2", second)]), story.now);
+    let wait = |server, until| CloudStep::AwaitServer { place: place(server), release: number, until };
+    let (preparing, prepared) = (DeploymentState::Preparing, DeploymentState::Prepared);
+    assert_eq!(
+        steps(leader(preparing), follower(preparing)),
+        [wait("app-1", Until::Prepared), wait("app-2", Until::Prepared)]
+    );
+    assert_eq!(steps(leader(preparing), follower(prepared)), [wait("app-1", Until::Prepared)]);
+    let look_again = CloudStep::WaitUntil(story.now.plus(Duration::from_secs(1)));
+    assert_eq!(steps(SeenServer::Unknown, follower(prepared)), [look_again]);
+    assert_eq!(steps(SeenServer::Absent, follower(prepared)), [CloudStep::CreateServer(place("app-1"))]);
+    // Whoever finds them like that lets it go on, whether or not it has come to the gate.
+    let proceed = CloudStep::ProceedOnServer(place("app-2"), number);
+    let go_on = [wait("app-1", Until::Ready), proceed, wait("app-2", Until::Ready)];
+    for state in [preparing, prepared] {
+        assert_eq!(steps(leader(DeploymentState::StartingServices), follower(state)), go_on);
+    }
+    let steps = steps(leader(DeploymentState::Ready), follower(prepared));
+    assert_eq!(steps, go_on[1..]);
+}
+
+/// Fails where one that waits counts as one that may still come to serve: release 1 would be pending for ever.
+#[test]
+fn who_follows_is_given_up_with_the_leader() {
+    let mut story = deployed(2);
+    let number = ReleaseNumber(1);
+    let mut failed = document(1, 1, DeploymentState::Preparing, true);
+    failed.fail(number, Failure::because("the release command failed"), story.now).unwrap();
+    let mut waiting = document(1, 1, DeploymentState::Prepared, false);
+    waiting.deployment.as_mut().unwrap().follows = true;
+    let all = seen([("app-1", present(Some(failed))), ("app-2", present(Some(waiting.clone())))]);
+    let [CloudStep::Record(Change::RecordOutcome { outcome, .. })] = &plan(&story.state, &all, story.now)[..] else {
+        panic!()
+    };
+    story.outcome(number, outcome.clone());
+    assert_eq!(plan(&story.state, &all, story.now), [CloudStep::AbortOnServer(place("app-2"), number)]);
+
+    // And where something newer was wanted meanwhile that failed, so that nothing is wanted any more.
+    let mut story = deployed(2);
+    let second = story.deploy(2, 2);
+    story.outcome(second, ReleaseOutcome::Failed(Failure::because("it does not start")));
+    let all = seen([("app-1", present(None)), ("app-2", present(Some(waiting)))]);
+    let aborted =
+        Change::RecordOutcome { environment: production(), release: number, outcome: ReleaseOutcome::Aborted };
+    assert_eq!(plan(&story.state, &all, story.now), [CloudStep::Record(aborted)]);
+}
+
+/// A server waits with something that this state knows nothing of, because it was set back. Fails where it is waited for:
+/// it would never end.
+#[test]
+fn what_nobody_knows_of_is_not_waited_for_at_a_gate() {
+    let mut story = deployed(1);
+    story.outcome(ReleaseNumber(1), ReleaseOutcome::Serving);
+    story.change(Change::SkipReleases { environment: production(), known: ReleaseNumber(9) });
+    for (state, follows) in [(DeploymentState::Prepared, true), (DeploymentState::Ready, false)] {
+        let mut waiting = AppDocument::default();
+        waiting.current_release = Some(ReleaseNumber(1));
+        let gates = Gates { follows, hold: true };
+        waiting.request(&version(9), ReleaseNumber(9), gates, start()).unwrap();
+        let deploying = present(Some(waiting.clone()));
+        let until = if follows { Until::Prepared } else { Until::Ready };
+        let wait = CloudStep::AwaitServer { place: place("app-1"), release: ReleaseNumber(9), until };
+        assert_eq!(plan(&story.state, &seen([("app-1", deploying)]), story.now), [wait]);
+        waiting.deployment.as_mut().unwrap().state = state;
+        assert_eq!(plan(&story.state, &seen([("app-1", present(Some(waiting)))]), story.now), []);
+    }
+}
+
 #[test]
 fn a_failure_before_the_commit_ends_the_release_everywhere() {
     let mut story = deployed(2);
@@ -310,4 +393,66 @@ fn many(count: u32) -> (Story, SeenCloud) {
 fn a_thousand_servers_have_their_steps_in_one_plan() {
     let (story, seen) = many(1000);
     assert!(plan(&story.state, &seen, story.now).len() > 500);
+}
+
+/// What a provider does not show is gone when that was recorded five minutes ago and still is so. Fails when one look is
+/// enough, when anything but an answer counts as a look, when a sighting takes nothing back, and when another machine
+/// that was made under the name takes over what was said of the one before.
+#[test]
+fn what_is_not_shown_for_five_minutes_is_gone() {
+    for destroying in [false, true] {
+        let mut story = deployed(1);
+        if destroying {
+            story.change(Change::Destroy { environment: production() });
+        }
+        let records = |story: &Story, server| -> Vec<Change> {
+            let steps = plan(&story.state, &seen([("app-1", server)]), story.now);
+            let record = |step| match step {
+                CloudStep::Record(change) => Some(change),
+                _ => None,
+            };
+            steps.into_iter().filter_map(record).collect()
+        };
+        let (environment, server) = (production(), "app-1".parse::<ServerName>().unwrap());
+        let details = serde_json::Map::new();
+        let unseen = |unseen| Change::RecordUnseen {
+            environment: production(),
+            server: "app-1".parse().unwrap(),
+            details: serde_json::Map::new(),
+            unseen,
+        };
+        let sightings = || [SeenServer::Silent, SeenServer::Absent, present(None)];
+        for sighting in sightings().into_iter().chain([SeenServer::Unknown]) {
+            assert_eq!(records(&story, sighting), []);
+        }
+        assert_eq!(records(&story, SeenServer::Unseen), [unseen(true)]);
+        story.change(unseen(true));
+        assert!(story.try_change(unseen(true)).is_err(), "the first one says since when");
+        let first = story.now;
+        for seconds in [0, 299, 300, 3600] {
+            story.now = first.plus(Duration::from_secs(seconds));
+            for sighting in sightings() {
+                assert_eq!(records(&story, sighting), [unseen(false)]);
+            }
+            assert_eq!(records(&story, SeenServer::Unknown), []);
+            let forget = Change::ForgetServer {
+                environment: environment.clone(),
+                server: server.clone(),
+                details: details.clone(),
+            };
+            assert_eq!(records(&story, SeenServer::Unseen), if seconds < 300 { vec![] } else { vec![forget] });
+        }
+        // The clock of whoever looks now is behind.
+        story.now = start();
+        assert_eq!(records(&story, SeenServer::Unseen), []);
+        if !destroying {
+            let made = serde_json::Map::from_iter([("launch".to_owned(), 2.into())]);
+            let replaces = Some(details);
+            story.change(Change::RecordServer { environment, server: server.clone(), replaces, details: made });
+        } else {
+            story.change(unseen(false));
+        }
+        assert_eq!(story.environment().servers[&server].unseen_since, None);
+        assert!(story.try_change(unseen(false)).is_err());
+    }
 }

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jecloud_model::app::{AppDocument, DeploymentState, Failure, Outcome, Requested};
+use jecloud_model::app::{AppDocument, Deployment, DeploymentState, Failure, Gates, Outcome, Requested};
 use jecloud_model::cloud::{
     Change, CloudState, CloudStep, EnvironmentState, Objects, Operation, Place, RecordedRelease, ReleaseOutcome,
-    SeenCloud, SeenEnvironment, SeenServer, ServerName, ServerRecord, apply, plan,
+    SeenCloud, SeenEnvironment, SeenServer, ServerName, ServerRecord, UNTIL_VISIBLE, apply, plan,
 };
 use jecloud_model::ids::ServerGroup;
 use jecloud_model::ids::{Digest, OperationId, ReleaseNumber, VersionId};
@@ -24,6 +24,8 @@ pub(crate) struct Server {
     /// Which request it was made from: a second one from the same request does not come into being.
     pub(crate) launch: u64,
     pub(crate) reachable: bool,
+    /// Since when its provider does not show it.
+    pub(crate) hidden: Option<Timestamp>,
     pub(crate) exists: bool,
     pub(crate) document: Option<AppDocument>,
     pub(crate) versions: BTreeSet<VersionId>,
@@ -50,6 +52,10 @@ pub(crate) struct World {
     pub(crate) roll_forwards: [RollForward; 2],
     /// Requests whose servers exist no more.
     pub(crate) removed: BTreeSet<u64>,
+    /// For which releases which servers have run all release commands.
+    migrated: BTreeSet<(ReleaseNumber, ServerName)>,
+    /// Those of them of which the provider does not even say so.
+    pub(crate) vanished: BTreeSet<u64>,
     launches: u64,
     operations: u64,
 }
@@ -65,6 +71,8 @@ impl World {
             fates: BTreeMap::new(),
             roll_forwards: Default::default(),
             removed: BTreeSet::new(),
+            migrated: BTreeSet::new(),
+            vanished: BTreeSet::new(),
             launches: 0,
             operations: 100,
         }
@@ -111,14 +119,20 @@ impl World {
     }
 
     fn see_server(&self, name: &ServerName, launch: u64, state: &CloudState) -> SeenServer {
+        if self.vanished.contains(&launch) {
+            return SeenServer::Unseen;
+        }
         if self.removed.contains(&launch) {
             return SeenServer::Gone;
         }
         let Some(server) = self.servers.get(name).filter(|server| server.launch == launch) else {
             return SeenServer::Absent;
         };
+        if server.hidden.is_some() {
+            return SeenServer::Unseen;
+        }
         if !server.reachable {
-            return SeenServer::Unknown;
+            return if launch % 2 == 0 { SeenServer::Unknown } else { SeenServer::Silent };
         }
         let mut seen = SeenEnvironment {
             exists: server.exists,
@@ -146,9 +160,10 @@ impl World {
 
     /// One of the roll-forwards looks and plans.
     pub(crate) fn observe(&mut self, which: usize) {
+        self.vanish();
         let seen = self.see(&self.state);
         let steps = plan(&self.state, &seen, self.now);
-        check_plan(&self.state, &seen, &steps);
+        check_plan(&self.state, &seen, &steps, self.now);
         self.roll_forwards[which] = RollForward { state: Some(self.state.clone()), steps };
     }
 
@@ -168,7 +183,7 @@ impl World {
     }
 
     fn server(&mut self, place: &Place) -> Option<&mut Server> {
-        self.servers.get_mut(&place.server).filter(|server| server.reachable)
+        self.servers.get_mut(&place.server).filter(|server| server.reachable && server.hidden.is_none())
     }
 
     /// Performs a step that was planned from `state`; whether it succeeded.
@@ -221,13 +236,18 @@ impl World {
                 }
                 server.exists = true;
                 let document = server.document.get_or_insert_default();
-                match document.request(&release.version, *number, release.hold, now) {
+                let gates = Gates { follows: topology.follows, hold: release.hold };
+                match document.request(&release.version, *number, gates, now) {
                     Ok(Requested::Recorded { .. }) => drop(server.told.insert(*number, (**topology).clone())),
                     Ok(Requested::Known) => {}
                     Err(_) => return false,
                 }
             }
             CloudStep::AwaitServer { place, .. } => return self.work(&place.server.clone(), 10),
+            CloudStep::ProceedOnServer(place, number) => {
+                let Some(server) = self.server(place) else { return false };
+                return server.document.as_mut().is_some_and(|document| document.proceed(*number).is_ok());
+            }
             CloudStep::CommitServer(place, number) => {
                 let Some(server) = self.server(place) else { return false };
                 return server.document.as_mut().is_some_and(|document| document.commit(*number).is_ok());
@@ -264,6 +284,22 @@ impl World {
         }
     }
 
+    /// What was not shown for five minutes is not there: that is what providers promise.
+    pub(crate) fn vanish(&mut self) {
+        let now = self.now;
+        let is_over = |server: &Server| server.hidden.is_some_and(|since| now.since(since) >= UNTIL_VISIBLE);
+        let over: Vec<_> = self
+            .servers
+            .iter()
+            .filter(|(_, server)| is_over(server))
+            .map(|(name, server)| (name.clone(), server.launch))
+            .collect();
+        for (name, launch) in over {
+            self.terminate(&name, launch);
+            self.vanished.insert(launch);
+        }
+    }
+
     /// A server gets on with what it was told, so many states.
     pub(crate) fn work(&mut self, name: &ServerName, states: usize) -> bool {
         let now = self.now;
@@ -279,15 +315,37 @@ impl World {
                 document.fail(going.release, Failure::because("it was meant to fail"), now)
             } else {
                 match going.state {
+                    DeploymentState::Prepared if going.follows => return true,
                     DeploymentState::Ready if going.hold => return true,
                     DeploymentState::Deployed => document.succeed(going.release, BTreeMap::new(), now),
                     state => document.finish_state(going.release, state),
                 }
             };
             done.unwrap();
+            self.check_start(name, &going);
             self.check_switch(name);
         }
         true
+    }
+
+    /// Nothing starts before the release commands of whoever runs them have run.
+    fn check_start(&mut self, name: &ServerName, before: &Deployment) {
+        let document = self.servers[name].document.as_ref().unwrap();
+        let going = document.deployment.as_ref().filter(|going| going.release == before.release);
+        let Some(going) = going.filter(|going| going.state != before.state) else { return };
+        let number = going.release;
+        if before.state == DeploymentState::Preparing {
+            self.migrated.insert((number, name.clone()));
+        }
+        let Some(environment) = self.state.environments.get(&production()) else { return };
+        let Some(recorded) = environment.release(number) else { return };
+        if !going.state.is_started() || before.state.is_started() || recorded.release.repeats.is_some() {
+            return;
+        }
+        if let Some(leader) = leader(&recorded.release, &name.group) {
+            let ran = self.migrated.contains(&(number, leader.clone()));
+            assert!(ran, "{number} starts on {name} before the release commands have run on {leader}");
+        }
     }
 
     /// Where several servers switch together, none has switched before all were ready.
@@ -303,8 +361,9 @@ impl World {
 
     /// All faults stop, and one roll-forward goes on to the end.
     pub(crate) fn settle(&mut self) {
+        self.vanish();
         for server in self.servers.values_mut() {
-            server.reachable = true;
+            (server.reachable, server.hidden) = (true, None);
         }
         self.roll_forwards = Default::default();
         for _ in 0..500 {
@@ -317,7 +376,8 @@ impl World {
             for step in &steps {
                 self.perform(&state, step);
             }
-            self.now = self.now.plus(Duration::from_secs(1));
+            let only_waits = steps.iter().all(|step| matches!(step, CloudStep::WaitUntil(_)));
+            self.now = self.now.plus(Duration::from_secs(if only_waits { 60 } else { 1 }));
         }
         panic!("no fixpoint: {:#?}\n{:#?}", self.roll_forwards[0].steps, self.state);
     }
@@ -336,11 +396,12 @@ impl World {
         let has_trouble = wanted_servers.iter().any(|name| environment.servers[*name].trouble.is_some());
         let alive: BTreeSet<&ServerName> = self.servers.keys().collect();
         assert_eq!(alive, environment.servers.keys().collect(), "servers that nobody knows of, or the other way round");
-        assert!(has_trouble || alive == wanted_servers, "servers that nobody wants: {alive:?}");
         let Some(wanted) = environment.wanted_release() else { return };
         let number = wanted.release.number;
         let newest = environment.newest().unwrap();
         let gave_up = newest.release.refreshes.is_some() && newest.outcome != ReleaseOutcome::Serving;
+        // One of several that know each other stays until they have been told that it goes.
+        assert!(has_trouble || gave_up || alive == wanted_servers, "servers that nobody wants: {alive:?}");
         for (name, record) in environment.servers.iter().filter(|(name, _)| environment.wants(name)) {
             let server = &self.servers[name];
             let ours = record.trouble.as_ref().is_some_and(|trouble| trouble.release == Some(number));
@@ -382,6 +443,7 @@ impl World {
         let addresses: Vec<String> = databases.into_iter().map(address).collect();
         if name.group.as_str() == "db" {
             topology.address = Some(address(&self.servers[name]));
+            topology.shared = true;
             if redis.peers {
                 topology.members.insert("redis".parse().unwrap(), addresses);
             }
@@ -449,7 +511,7 @@ fn check_change(before: &CloudState, after: &CloudState, change: &Change) {
 }
 
 /// Whatever is planned: nothing is concluded from what was not seen.
-fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep]) {
+fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep], now: Timestamp) {
     let records = steps.iter().filter(|step| matches!(step, CloudStep::Record(_) | CloudStep::RecordServer(_)));
     let records = records.count();
     assert!(records == 0 || records == steps.len(), "a change of the state does not come alone: {steps:?}");
@@ -470,14 +532,23 @@ fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep]) {
         match step {
             CloudStep::HandRelease(place, number, topology) => {
                 let release = &environment.release(*number).unwrap();
-                check_order(environment, servers, place, release);
+                check_order(environment, servers, place, release, !topology.follows);
                 assert_eq!(topology.server.as_ref(), Some(&place.server));
+            }
+            CloudStep::ProceedOnServer(place, number) => {
+                check_order(environment, servers, place, environment.release(*number).unwrap(), true);
             }
             CloudStep::Record(Change::Destroyed { .. }) => {
                 assert!(environment.servers.is_empty(), "a server is forgotten")
             }
             CloudStep::Record(Change::ForgetServer { server, .. }) => {
-                assert!(matches!(servers[server], SeenServer::Gone), "{server} may be there, or half made");
+                let since = environment.servers[server].unseen_since;
+                let is_gone = match servers[server] {
+                    SeenServer::Gone => true,
+                    SeenServer::Unseen => since.is_some_and(|since| now.since(since) >= UNTIL_VISIBLE),
+                    _ => false,
+                };
+                assert!(is_gone, "{server} may be there, or half made");
             }
             CloudStep::RemoveServer(place) => {
                 match &servers[&place.server] {
@@ -494,12 +565,24 @@ fn check_plan(state: &CloudState, seen: &SeenCloud, steps: &[CloudStep]) {
     }
 }
 
-/// Whoever begins with a release: what it needs has started, and what only one server runs has run.
+/// The server whose release commands come before anything starts on a group: the first of its group is always one that
+/// was never given up.
+fn leader(release: &Release, group: &ServerGroup) -> Option<ServerName> {
+    let on = match (release.is_split(), group.as_str()) {
+        (true, "jobs") if release.processes.is_empty() => return None,
+        (true, "jobs") | (false, _) => "app",
+        (true, group) => group,
+    };
+    Some(format!("{on}-1").parse().unwrap())
+}
+
+/// Whoever begins with a release: what it needs has started; and whoever may start: what only one server runs has run.
 fn check_order(
     environment: &EnvironmentState,
     servers: &BTreeMap<ServerName, SeenServer>,
     place: &Place,
     wanted: &RecordedRelease,
+    may_start: bool,
 ) {
     let release = &wanted.release;
     let group = place.server.group.as_str();
@@ -520,16 +603,10 @@ fn check_order(
         let database = first("db").expect("a database before those who need it");
         assert!(state(database) >= Some(DeploymentState::Ready), "{} begins before {database}", place.server);
     }
-    let leader = match (release.is_split(), group) {
-        (true, "jobs") if release.processes.is_empty() => None,
-        (true, "jobs") => first("app"),
-        (true, group) => first(group),
-        (false, _) => environment.wanted_servers().next(),
-    };
-    if let Some(leader) = leader.filter(|leader| **leader != place.server)
-        && wanted.is_pending()
-        && release.repeats.is_none()
-    {
-        assert!(state(leader) >= Some(DeploymentState::StartingServices), "{} begins before {leader}", place.server);
+    let leader = leader(release, &place.server.group).filter(|leader| *leader != place.server);
+    let is_led = leader.is_some() && wanted.is_pending() && release.repeats.is_none();
+    if let Some(leader) = leader.filter(|_| is_led && may_start) {
+        assert!(state(&leader) >= Some(DeploymentState::Prepared), "{} starts before {leader}", place.server);
     }
+    assert!(is_led || may_start, "{} waits for nobody", place.server);
 }

@@ -23,7 +23,7 @@ pub(crate) fn places(place: &Place) -> Places {
     }
 }
 
-fn machine(place: &Place, port: u16) -> RemoteMachine {
+pub(crate) fn machine(place: &Place, port: u16) -> RemoteMachine {
     let mut connection = place.connection(port);
     connection.timing = impatient();
     RemoteMachine::new("app-1", connection, places(place), objects(place))

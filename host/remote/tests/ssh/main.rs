@@ -9,6 +9,7 @@
 mod commands;
 mod connecting;
 mod console;
+mod downloads;
 mod keys;
 mod lasting;
 mod machine;

@@ -36,7 +36,7 @@ impl Parcel {
 
     fn upload(&self) -> Upload<'_> {
         let to = self.to.to_str().expect("UTF-8");
-        Upload { file: &self.file, sha256: &self.sha256, to, mode: 0o640, before: &[] }
+        Upload { file: &self.file, sha256: &self.sha256, to, mode: 0o640, before: &[], tidy: false }
     }
 
     fn part(&self) -> PathBuf {

@@ -7,6 +7,7 @@ use jecloud_launch::{DEFAULT_PATH, Environment, Launch};
 use jecloud_model::repository::Repository;
 
 use super::distribution::{look_up, run};
+use super::not_started::{self, NotStarted};
 use super::{Distribution, repository};
 use crate::error::ServerError;
 
@@ -58,7 +59,8 @@ impl Apt {
     }
 }
 
-fn command(program: &str) -> Launch {
+/// A program of Debian's, without questions.
+pub(super) fn command(program: &str) -> Launch {
     Launch::new(program).cwd("/").env(Environment::exactly([
         ("PATH", DEFAULT_PATH),
         ("HOME", "/root"),
@@ -106,6 +108,11 @@ impl Distribution for Apt {
         versions.into_iter().next()
     }
 
+    fn brings(&self, package: &str, path: &str) -> bool {
+        let files = self.is_package_name(package).then(|| look_up(self.query().args(["--listfiles", "--", package])));
+        files.flatten().is_some_and(|files| files.lines().any(|file| file == path))
+    }
+
     fn lacks_lists(&self) -> bool {
         let is_list = |name: &std::ffi::OsString| name.to_string_lossy().contains("_Packages");
         jecloud_launch::is_root()
@@ -138,6 +145,14 @@ impl Distribution for Apt {
         run("apt-get update", self.get(["update"]), cancel, on_line).map(drop)
     }
 
+    fn finish(&self) -> Result<(), ServerError> {
+        let root = self.path("");
+        if not_started::is_left(&root) {
+            NotStarted::begin(&root)?.map(NotStarted::end).transpose()?;
+        }
+        Ok(())
+    }
+
     fn install_exactly(
         &self,
         packages: &[(String, String)],
@@ -147,7 +162,15 @@ impl Distribution for Apt {
         let exact: Vec<String> = packages.iter().map(|(name, version)| format!("{name}={version}")).collect();
         let arguments = ["install", "-y", "--no-install-recommends", "--allow-downgrades"].into_iter();
         let arguments = arguments.chain(exact.iter().map(String::as_str));
-        run("apt-get install", self.get(arguments), cancel, on_line).map(drop)
+        let policy = NotStarted::begin(&self.path(""))?;
+        let get = self.get(arguments);
+        let get = policy.iter().fold(get, |get, policy| policy.around(get));
+        let installed = run("apt-get install", get, cancel, on_line).map(drop);
+        let not_started = policy.map(NotStarted::end).transpose()?.unwrap_or_default();
+        if !not_started.is_empty() {
+            on_line(&format!("not started, now or at boot: {}", not_started.join(", ")));
+        }
+        installed
     }
 }
 
@@ -181,5 +204,7 @@ mod tests {
         let version = Apt::default().installed("libc6").expect("every Debian has a C library");
         assert!(version.starts_with(|first: char| first.is_ascii_digit()), "{version}");
         assert_eq!(Apt::default().installed("no-such-package-anywhere"), None);
+        assert!(Apt::default().brings("apt", "/usr/bin/apt-get"), "every Debian has apt");
+        assert!(!Apt::default().brings("libc6", "/usr/bin/apt-get"));
     }
 }

@@ -44,39 +44,14 @@ pub fn install(
     if requirement.is_exact() && tree::exists(&root.package(name, requirement.as_str()))? {
         return Ok(requirement.as_str().to_owned());
     }
-    let file_pattern = archive.url.rsplit('/').next().unwrap_or_default();
-    let list = match &archive.sums_url {
-        Some(url) => Some(text(url)?),
-        None => None,
-    };
-    let version = match &list {
-        _ if requirement.is_exact() => requirement.as_str().to_owned(),
-        Some(list) => sums::resolve(list, file_pattern, requirement)
-            .ok_or_else(|| {
-                Failure::because(format!(
-                    "there is no {name} {} in {}",
-                    requirement.in_words(),
-                    archive.sums_url.as_deref().unwrap_or_default()
-                ))
-            })?
-            .to_owned(),
-        None => {
-            return Err(Failure::because(format!(
-                "the hook asks for {name} {} without saying which versions there are",
-                requirement.in_words()
-            ))
-            .into());
-        }
-    };
-    if !is_plain(&version) {
-        return Err(Failure::because(format!("{version:?} cannot be a version of {name}")).into());
-    }
+    let list = list(archive)?;
+    let version = choose(name, requirement, archive, list.as_deref())?;
     let directory = root.package(name, &version);
     if tree::exists(&directory)? {
         return Ok(version);
     }
     let url = archive.url.replace("{version}", &version);
-    let file = file_pattern.replace("{version}", &version);
+    let file = file_pattern(archive).replace("{version}", &version);
     let expected: Digest = match (&archive.sha256, &list) {
         (Some(sum), _) => sum
             .parse()
@@ -99,6 +74,52 @@ pub fn install(
     let unpacked = unpack_package(opened, compression, &directory, archive.strip, &Limits::default());
     durable::remove(&download)?;
     unpacked.map_err(|error| failure_unless_disk(error, &url))?;
+    Ok(version)
+}
+
+/// The version that would be installed of an archive package. Where only one can be meant, nobody is asked.
+///
+/// # Errors
+///
+/// A [`Failure`] that names the URL, where the list of versions cannot be fetched or has none that will do.
+pub(crate) fn exact(name: &str, requirement: &Requirement, archive: &Archive) -> Result<String, ServerError> {
+    let list = if requirement.is_exact() { None } else { list(archive)? };
+    choose(name, requirement, archive, list.as_deref())
+}
+
+/// The list of sums of an archive, where it has one.
+fn list(archive: &Archive) -> Result<Option<String>, ServerError> {
+    archive.sums_url.as_deref().map(text).transpose()
+}
+
+/// How files are called in that list.
+fn file_pattern(archive: &Archive) -> &str {
+    archive.url.rsplit('/').next().unwrap_or_default()
+}
+
+fn choose(name: &str, requirement: &Requirement, archive: &Archive, list: Option<&str>) -> Result<String, ServerError> {
+    let version = match list {
+        _ if requirement.is_exact() => requirement.as_str().to_owned(),
+        Some(list) => sums::resolve(list, file_pattern(archive), requirement)
+            .ok_or_else(|| {
+                Failure::because(format!(
+                    "there is no {name} {} in {}",
+                    requirement.in_words(),
+                    archive.sums_url.as_deref().unwrap_or_default()
+                ))
+            })?
+            .to_owned(),
+        None => {
+            return Err(Failure::because(format!(
+                "the hook asks for {name} {} without saying which versions there are",
+                requirement.in_words()
+            ))
+            .into());
+        }
+    };
+    if !is_plain(&version) {
+        return Err(Failure::because(format!("{version:?} cannot be a version of {name}")).into());
+    }
     Ok(version)
 }
 

@@ -46,6 +46,9 @@ pub trait Distribution {
     /// The highest of several known versions of a package.
     fn highest(&self, package: &str, versions: Vec<String>) -> Option<String>;
 
+    /// Whether an installed package has brought this file.
+    fn brings(&self, package: &str, path: &str) -> bool;
+
     /// Whether packages could be installed, but none is known yet: on a fresh machine, or in a container, nobody has
     /// fetched the lists.
     fn lacks_lists(&self) -> bool;
@@ -64,6 +67,15 @@ pub trait Distribution {
     ///
     /// A [`Failure`] with the last lines of what was said.
     fn refresh(&self, cancel: &dyn Fn() -> bool, on_line: &mut dyn FnMut(&str)) -> Result<(), ServerError>;
+
+    /// Finishes what an installation has left that was killed.
+    ///
+    /// # Errors
+    ///
+    /// Where that cannot be done.
+    fn finish(&self) -> Result<(), ServerError> {
+        Ok(())
+    }
 
     /// Installs exactly these versions, a lower one in place of a higher one too.
     ///
@@ -114,6 +126,9 @@ pub fn install(
     cancel: &dyn Fn() -> bool,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Vec<String>, ServerError> {
+    if jecloud_launch::is_root() {
+        manager.finish()?;
+    }
     let satisfied = |package: &Wanted| {
         manager.installed(&package.name).filter(|version| package.version.accepts(without_epoch(version)))
     };
@@ -160,6 +175,16 @@ pub fn install(
         .collect()
 }
 
+/// The version that would be installed of a package, where none is.
+///
+/// # Errors
+///
+/// A [`Failure`] that says that it cannot be had.
+pub(crate) fn exact(manager: &dyn Distribution, wanted: &Wanted) -> Result<String, ServerError> {
+    let chosen = choose(manager, &[wanted])?;
+    Ok(chosen.into_iter().map(|(_, version)| version).next().unwrap_or_default())
+}
+
 /// The name and exact version of each.
 fn choose(manager: &dyn Distribution, missing: &[&Wanted]) -> Result<Vec<(String, String)>, ServerError> {
     let name = manager.name();
@@ -184,6 +209,7 @@ fn choose(manager: &dyn Distribution, missing: &[&Wanted]) -> Result<Vec<(String
                     known.join(", "),
                     requirement.in_words()
                 ))
+                .hint("Where jecloud.lock holds that version, `jecloud upgrade` moves on to one that there is.")
                 .into()),
             }
         })
@@ -191,7 +217,7 @@ fn choose(manager: &dyn Distribution, missing: &[&Wanted]) -> Result<Vec<(String
 }
 
 /// Versions may have an epoch in front, which no person writes: `1:2.3-4`.
-pub(super) fn without_epoch(version: &str) -> &str {
+pub(crate) fn without_epoch(version: &str) -> &str {
     version.split_once(':').map_or(version, |(_, rest)| rest)
 }
 

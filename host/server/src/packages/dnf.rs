@@ -79,6 +79,12 @@ impl Distribution for Dnf {
         look_up(self.command("rpm", "--root").args(query))?.lines().last().map(str::to_owned)
     }
 
+    fn brings(&self, package: &str, path: &str) -> bool {
+        let query = ["--query", "--list", "--", package];
+        let files = self.is_package_name(package).then(|| look_up(self.command("rpm", "--root").args(query)));
+        files.flatten().is_some_and(|files| files.lines().any(|file| file == path))
+    }
+
     fn candidate(&self, package: &str) -> Option<String> {
         self.is_package_name(package).then_some(())?;
         self.versions(["--latest-limit=1", package]).pop()

@@ -7,9 +7,11 @@ use std::cmp::Ordering;
 pub struct Requirement(String);
 
 impl Requirement {
-    /// `""`, `22`, `22.1`, `22.1.3`.
+    /// `""`, `22`, `22.1`, `22.1.3`; an epoch (the number before a colon) is no part of it.
     pub fn new(text: &str) -> Self {
-        Self(text.trim().to_owned())
+        let text = text.trim();
+        let rest = text.split_once(':').filter(|(epoch, _)| epoch.bytes().all(|byte| byte.is_ascii_digit()));
+        Self(rest.map_or(text, |(_, rest)| rest).to_owned())
     }
 
     /// As it was written; `any version` where nothing is required.
@@ -73,6 +75,8 @@ mod tests {
         check("22.1.0", "22.1.0", true);
         check("18.20.4", "18.20.4+dfsg-1", true);
         check("22", "21.22.0", false);
+        // As packages are pinned, and as they are compared.
+        check("5:7.0.15-1~deb12u1", "7.0.15-1~deb12u1", true);
     }
 
     #[test]

@@ -1,30 +1,37 @@
-//! Deployed: the hooks are asked whether more is to be done.
+//! Deployed: the release has started on all servers. Services that span several are given the shape that is wanted, and the
+//! hooks are asked whether more is to be done.
 
 use std::collections::BTreeMap;
 
+use jecloud_model::hook::{Context, Member};
 use jecloud_model::ids::ServiceName;
+use jecloud_model::prepared::Prepared;
 
 use super::Work;
 use super::steps::{OfRelease, drive, wait};
-use crate::environment;
+use crate::commands::Runner;
+use crate::environment::Surroundings;
 use crate::error::ServerError;
 use crate::hooks::Asked;
 
-/// The step function.
+/// The step functions.
 const DEPLOYED: &str = "deployed";
+/// See [`DEPLOYED`].
+const RESHAPE: &str = "reshape";
 
 pub(super) fn perform(work: &Work<'_>) -> Result<BTreeMap<ServiceName, BTreeMap<String, String>>, ServerError> {
     let release = work.place.release(work.number)?;
-    let prepared = work.place.prepared(work.number)?;
+    let Some(prepared) = work.place.prepared(work.number)? else { return Ok(BTreeMap::new()) };
     for asked in Asked::of_server(work.server, &release, work.place)? {
         if work.place.journal(work.number)?.steps(DEPLOYED, asked.service).done {
             continue;
         }
-        let ports = prepared.as_ref().map(|prepared| prepared.ports(asked.service)).unwrap_or_default();
-        let surroundings = environment::Surroundings::new(work.place, work.user, &release, asked.service)?;
+        let ports = prepared.ports(asked.service);
+        let surroundings = Surroundings::new(work.place, work.user, &release, asked.service)?;
         let filling = surroundings.filling_with(&ports);
-        let runner = surroundings.runner(work, &filling);
         let context = asked.context(&release, work.document, work.document.current_version.as_ref());
+        reshape(work, &asked, &context, &prepared, &surroundings.runner_of_service(work, &filling))?;
+        let runner = surroundings.runner(work, &filling);
         drive(
             &asked,
             DEPLOYED,
@@ -33,5 +40,46 @@ pub(super) fn perform(work: &Work<'_>) -> Result<BTreeMap<ServiceName, BTreeMap<
             &|duration| wait(work, duration),
         )?;
     }
-    Ok(prepared.map(|prepared| prepared.remember).unwrap_or_default())
+    Ok(prepared.remember)
+}
+
+/// Goes from the members that a service has to those that it should have: from its first server, and nowhere else.
+fn reshape(
+    work: &Work<'_>,
+    asked: &Asked<'_>,
+    context: &Context,
+    prepared: &Prepared,
+    runner: &Runner<'_>,
+) -> Result<(), ServerError> {
+    let topology = work.place.topology(work.number)?;
+    let Some(addresses) = topology.members.get(asked.service) else { return Ok(()) };
+    if !asked.exports().topology || !topology.runs_once(asked.service) {
+        return Ok(());
+    }
+    let wanted = prepared.members(asked.service, addresses);
+    let known = work.place.document()?.members.get(asked.service).cloned();
+    if known.as_ref() == Some(&wanted) {
+        return Ok(());
+    }
+    let present = known.unwrap_or_else(|| wanted.first().cloned().into_iter().collect());
+    if present != wanted {
+        let ports = prepared.ports(asked.service);
+        drive(
+            asked,
+            RESHAPE,
+            &OfRelease { work, function: RESHAPE, asked, runner },
+            &|results| asked.reshape(context, (&present, &wanted), results, &ports),
+            &|duration| wait(work, duration),
+        )?;
+    }
+    record(work, asked.service, wanted)
+}
+
+fn record(work: &Work<'_>, service: &ServiceName, members: Vec<Member>) -> Result<(), ServerError> {
+    let recorded = work.place.change(|document| {
+        document.members.insert(service.clone(), members);
+        Ok::<(), std::convert::Infallible>(())
+    })?;
+    recorded.unwrap_or_else(|never| match never {});
+    Ok(())
 }

@@ -4,7 +4,7 @@ mod ask;
 mod extract;
 pub(crate) mod packages;
 mod prepare;
-mod start;
+pub(crate) mod start;
 pub(crate) mod steps;
 mod switch;
 
@@ -94,7 +94,7 @@ fn user(work: &Work<'_>, state: DeploymentState) -> Result<Option<User>, ServerE
             Ok(jecloud_supervisor::user_of(&work.server.root, &work.place.app, &work.place.environment)?)
         }
         // Nothing is done in them as anybody.
-        DeploymentState::Ready | DeploymentState::Switching => Ok(None),
+        DeploymentState::Prepared | DeploymentState::Ready | DeploymentState::Switching => Ok(None),
     }
 }
 
@@ -105,7 +105,7 @@ fn states_work(work: &Work<'_>, state: DeploymentState) -> Result<Done, ServerEr
         DeploymentState::Preparing => prepare::perform(work).map(Done::Finished),
         DeploymentState::StartingServices => start::services(work).map(Done::Finished),
         DeploymentState::Starting => start::perform(work).map(Done::Finished),
-        DeploymentState::Ready => Ok(Done::Finished(String::new())),
+        DeploymentState::Prepared | DeploymentState::Ready => Ok(Done::Finished(String::new())),
         DeploymentState::Switching => switch::perform(work).map(Done::Finished),
         DeploymentState::Deployed => ask::perform(work).map(Done::Deployed),
     }

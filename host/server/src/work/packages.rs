@@ -12,6 +12,7 @@ use crate::error::ServerError;
 use crate::hooks::Asked;
 use crate::packages::{self, Requirement, Wanted, archive};
 use crate::part;
+use crate::pins;
 use crate::place::Place;
 
 /// A hook sees what its packages made of the facts and may ask for more; one that is not content by then never is.
@@ -59,6 +60,11 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
             if settled {
                 break;
             }
+        }
+        let of_service = all.get(asked.service).into_iter().flatten().filter(|package| package.pin);
+        let now = of_service.map(|package| (&*package.name, &*package.version)).collect();
+        for text in pins::moved(asked.service, &asked.wish.pins, &now) {
+            work.place.tell(work.number, What::Note { text });
         }
         names.extend(all.get(asked.service).into_iter().flatten().map(|p| format!("{} {}", p.name, p.version)));
     }

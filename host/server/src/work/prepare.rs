@@ -6,7 +6,7 @@ use jecloud_disk::{durable, tree};
 use jecloud_model::app::Failure;
 use jecloud_model::events::What;
 use jecloud_model::format::FORMAT;
-use jecloud_model::hook::{Health, Plan, Process};
+use jecloud_model::hook::{Health, OptionValue, Plan, Process};
 use jecloud_model::ids::{InstanceId, ServiceName};
 use jecloud_model::prepared::{Prepared, PreparedRoute};
 use jecloud_model::processes::ProcessSpec;
@@ -14,6 +14,7 @@ use jecloud_model::release::Release;
 
 use super::{Work, packages};
 use crate::allocation::{Ports, ports_of};
+use crate::backup::first;
 use crate::commands::{Runner, kept_name};
 use crate::environment::Surroundings;
 use crate::error::ServerError;
@@ -67,6 +68,10 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     };
     of_all(&|runner, plan| runner.build_all("checks", &release.version, &plan.checks))?;
     of_all(&|runner, plan| runner.build_all("build", &release.version, &plan.build))?;
+    let wants_backup = |plan: &Plan| plan.options.get("backup-first") == Some(&OptionValue::Flag(true));
+    for Planned { service, .. } in planned.iter().filter(|planned| wants_backup(&planned.plan)) {
+        first::perform(work, service)?;
+    }
     // A rollback brings nothing new that would have to be migrated to.
     if release.repeats.is_none() {
         of_all(&|runner, plan| match topology.runs_once(runner.service) {

@@ -22,6 +22,10 @@ use crate::tables;
 /// How many lines of its log a person is shown of a process that failed.
 const SHOWN_LINES: usize = 10;
 
+/// How often what outlives releases may end while it is waited for: one that cannot begin is not given all the time that
+/// one gets which has much to read.
+const MOST_CRASHES: u64 = 3;
+
 /// How long a process must stay up after its port has opened: `port-open` in `wit/types.wit`. It is part of the time of
 /// every deployment.
 const STAYS_UP: Duration = Duration::from_millis(250);
@@ -68,7 +72,8 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
     awaited(work, |spec| spec.id.release.is_some())
 }
 
-fn awaited(work: &Work<'_>, which: impl Fn(&ProcessSpec) -> bool) -> Result<String, ServerError> {
+/// Waits until the processes of a release that are meant work, and names them.
+pub(crate) fn awaited(work: &Work<'_>, which: impl Fn(&ProcessSpec) -> bool) -> Result<String, ServerError> {
     let Some(prepared) = work.place.prepared(work.number)? else {
         return Err(Failure::because("what was prepared for this release is gone from the server")
             .hint("Deploy again.")
@@ -77,6 +82,7 @@ fn awaited(work: &Work<'_>, which: impl Fn(&ProcessSpec) -> bool) -> Result<Stri
     let begin = now();
     let all: Vec<&ProcessSpec> = prepared.processes.iter().filter(|spec| which(spec)).collect();
     let mut waiting = all.clone();
+    let mut restarts_before: BTreeMap<&InstanceId, u64> = BTreeMap::new();
     let mut listening_since: BTreeMap<&InstanceId, Instant> = BTreeMap::new();
     while !waiting.is_empty() {
         let statuses = work.server.processes.reconcile()?;
@@ -85,7 +91,9 @@ fn awaited(work: &Work<'_>, which: impl Fn(&ProcessSpec) -> bool) -> Result<Stri
             let status = statuses.iter().find(|status| {
                 status.id == spec.id && status.app == work.place.app && status.environment == work.place.environment
             });
-            let is_up = is_healthy(work, spec, status, begin)? && {
+            let restarts = status.map_or(0, |status| status.restarts);
+            let crashes = restarts.saturating_sub(*restarts_before.entry(&spec.id).or_insert(restarts));
+            let is_up = is_healthy(work, spec, status, crashes, begin)? && {
                 // An open port says little: many an app listens first and falls over its configuration then.
                 let since = listening_since.entry(&spec.id).or_insert_with(Instant::now);
                 !matches!(spec.health, Health::PortOpen(_)) || since.elapsed() >= STAYS_UP
@@ -112,6 +120,7 @@ fn is_healthy(
     work: &Work<'_>,
     spec: &ProcessSpec,
     status: Option<&ProcessStatus>,
+    crashes: u64,
     begin: Timestamp,
 ) -> Result<bool, ServerError> {
     let deadline = begin.plus(Duration::from_millis(spec.start_timeout_ms.into()));
@@ -119,7 +128,12 @@ fn is_healthy(
         None => Finding::NotYet("was not started".to_owned()),
         // One that belongs to this release has never run before: a restart is a crash. One that outlives releases
         // may have a past.
-        Some(status) if spec.id.release.is_some() && (status.restarts > 0 || status.state == ProcessState::BackOff) => {
+        Some(status)
+            if match spec.id.release {
+                Some(_) => status.restarts > 0 || status.state == ProcessState::BackOff,
+                None => status.state == ProcessState::BackOff && crashes >= MOST_CRASHES,
+            } =>
+        {
             let how = status.last_exit.as_ref().map_or_else(|| "ended".to_owned(), in_words);
             return Err(failed(work, spec, None, &how).into());
         }

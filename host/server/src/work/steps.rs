@@ -75,7 +75,7 @@ pub(crate) fn drive<T>(
 }
 
 /// Waits, unless the deployment is not wanted any more.
-pub(super) fn wait(work: &Work<'_>, duration: Duration) -> Result<(), ServerError> {
+pub(crate) fn wait(work: &Work<'_>, duration: Duration) -> Result<(), ServerError> {
     let end = Instant::now() + duration;
     while Instant::now() < end {
         if (work.cancel)() {

@@ -10,7 +10,7 @@ use crate::repository::{files, root};
 /// The crates of the core, from below. A crate knows only those of the rows above its own.
 const LAYERS: [&[&str]; 6] = [
     &["jecloud-model"],
-    &["jecloud-disk", "jecloud-launch", "jecloud-aws"],
+    &["jecloud-disk", "jecloud-launch", "jecloud-seal", "jecloud-aws"],
     &["jecloud-sandbox", "jecloud-supervisor", "jecloud-front", "jecloud-cloud"],
     &["jecloud-systemd"],
     &["jecloud-server", "jecloud-remote", "jecloud-s3", "jecloud-ec2"],

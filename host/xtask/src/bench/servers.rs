@@ -98,8 +98,14 @@ fn fresh(bench: &Bench, network: &mut Machines) -> Result<Row> {
         told_with_times(&mut project.deploy(), start)?;
         project.serves("Hello from")?;
         ours.push(start.elapsed());
+        // With its own protocol: the servers have no SFTP.
         let mut scp = command("scp");
-        scp.args(OPTIONS).arg("-i").arg(network.key()).arg(&project.jecloud).arg(format!("root@{host}:/root/jecloud"));
+        scp.arg("-O")
+            .args(OPTIONS)
+            .arg("-i")
+            .arg(network.key())
+            .arg(&project.jecloud)
+            .arg(format!("root@{host}:/root/jecloud"));
         peer.push(time(&mut scp)?);
     }
     let seconds = median_seconds(&ours);
@@ -115,12 +121,11 @@ fn fresh(bench: &Bench, network: &mut Machines) -> Result<Row> {
 
 /// Runs a command and shows each line of what it says with its time: where the time goes.
 fn told_with_times(command: &mut Command, start: Instant) -> Result<()> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .with_context(|| format!("cannot start {command:?}"))?;
-    let output = child.stdout.take().context("standard output")?;
+    let (output, input) = std::io::pipe().context("cannot make a pipe")?;
+    command.stdout(input.try_clone().context("cannot share a pipe")?).stderr(input);
+    let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+    // It holds the end to write to, as long as it is there.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     for line in std::io::BufReader::new(output).lines() {
         eprintln!("  {:>7.3} s  {}", start.elapsed().as_secs_f64(), line.context("what it says")?);
     }
