@@ -103,7 +103,9 @@ impl Settings {
         }
         if let Some(replicas) = settings.replicas.filter(|replicas| *replicas > 1) {
             return Err(Problem::new(format!("`replicas = {replicas}`: this hook does not add members to a set yet"))
-                .hint(format!("take `replicas` out of {table}; the data of one member stays usable for more of them")));
+                .hint(format!(
+                    "take `replicas` out of {table}; the data of one member stays usable for more of them"
+                )));
         }
         if let Some(shards) = settings.shards.filter(|shards| *shards > 1) {
             return Err(Problem::new(format!("`shards = {shards}`: MongoDB in shards is not set up by this hook"))

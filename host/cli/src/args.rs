@@ -162,8 +162,41 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Delete an environment of the app, with its data
-    Destroy,
+    /// Back the data of services up, into the app's store
+    Backup {
+        /// Which [default: every service that can be backed up]
+        service: Option<ServiceName>,
+        /// Restore it into a scratch instance, and compare what is found there
+        #[arg(long)]
+        verify: bool,
+        /// Print what came of it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the backups of an environment, or delete some
+    Backups {
+        #[command(subcommand)]
+        action: Option<BackupsAction>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace the data of a service by what is in a backup
+    Restore {
+        /// Which service
+        service: ServiceName,
+        /// As `jecloud backups` lists it, or what it begins or ends with [default: the newest]
+        backup: Option<String>,
+        /// Into this environment [default: the one that the backup is of]
+        #[arg(long, value_name = "ENV", value_parser = own_environment)]
+        into: Option<EnvironmentName>,
+    },
+    /// Delete an environment of the app, with its data, after a last backup
+    Destroy {
+        /// Make no last backup
+        #[arg(long)]
+        no_backup: bool,
+    },
     /// Finish what was begun, from wherever it stopped
     Fwd {
         /// Print JSON
@@ -250,6 +283,19 @@ pub(crate) enum EnvAction {
         /// Their names
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
+    },
+}
+
+/// `jecloud backups …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupsAction {
+    /// List them, the newest first
+    Ls,
+    /// Delete backups for good
+    Delete {
+        /// As listed, or what they begin or end with
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
     },
 }
 

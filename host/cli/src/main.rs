@@ -1,6 +1,7 @@
 //! The `jecloud` command. This file chooses the verb and turns its failure into words and an exit code.
 
 mod args;
+mod backups;
 mod commands;
 mod compose;
 mod failure;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
 /// Whether the failure, too, is to be JSON on standard output.
 fn wants_json(command: &Command) -> bool {
     use args::{HookAction, StateAction};
+
     match command {
         Command::Deploy { json, .. }
         | Command::Plan { json, .. }
@@ -59,6 +61,8 @@ fn wants_json(command: &Command) -> bool {
         | Command::Scale { json, .. }
         | Command::Env { json, .. }
         | Command::Fwd { json }
+        | Command::Backup { json, .. }
+        | Command::Backups { json, .. }
         | Command::Doctor { json }
         | Command::Version { json }
         | Command::State { action: StateAction::History { json } }
@@ -88,7 +92,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Scale { wishes, json } => commands::scale::run(global, &wishes, json)?,
         Command::Run { command } => return commands::run::run(global, &command),
         Command::Env { action, json } => commands::env::run(global, action, json)?,
-        Command::Destroy => commands::destroy::run(global)?,
+        Command::Backup { service, verify, json } => commands::backup::run(global, service.as_ref(), verify, json)?,
+        Command::Backups { action, json } => commands::backups::run(global, action, json)?,
+        Command::Restore { service, backup, into } => {
+            commands::restore::run(global, &service, backup.as_deref(), into.as_ref())?;
+        }
+        Command::Destroy { no_backup } => commands::destroy::run(global, no_backup)?,
         Command::Fwd { json } => commands::fwd::run(global, json)?,
         Command::Doctor { json } => commands::doctor::run(global, json)?,
         Command::State { action } => commands::state::run(global, action)?,

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jecloud_cloud::{Cloud, DirectoryStore, LocalMachines, ObjectStore, SecretsFile, StateFile, SystemWorld};
+use jecloud_cloud::{
+    Backups, Cloud, DirectoryStore, LocalMachines, ObjectStore, SecretsFile, StateFile, SystemWorld, World as _,
+};
 use jecloud_ec2::Ec2Machines;
 use jecloud_model::cloud::{CloudState, EnvironmentState};
 use jecloud_model::config::Provider;
@@ -110,6 +112,17 @@ impl Session {
     /// The secrets of the environment.
     pub(crate) fn secrets(&self) -> SecretsFile<'_> {
         SecretsFile::new(&*self.store, &self.environment, &self.world)
+    }
+
+    /// The backups of the app.
+    pub(crate) fn backups(&self) -> Backups<'_> {
+        Backups::new(&*self.store, &self.app)
+    }
+
+    /// Four random bytes.
+    pub(crate) fn chance(&self) -> [u8; 4] {
+        let [a, b, c, d, ..] = self.world.random();
+        [a, b, c, d]
     }
 
     /// `on this machine`, `on 2 servers`: where the environment runs.

@@ -16,6 +16,7 @@ use jecloud_model::release::Release;
 use jecloud_model::secrets::SecretValue;
 use jecloud_model::topology::Order;
 
+use crate::backup_key::backup_key;
 use crate::keys;
 use crate::machines::{Details, Machine, MachineError, Machines};
 use crate::object_store::{Cause, ObjectStore, StoreError};
@@ -144,6 +145,9 @@ impl Workplace<'_> {
                     point("cloud.server.secrets", &name)?;
                     server.put_secrets(self.app(), environment, &self.secrets(&name, &release)?)?;
                 }
+                if release.services.values().any(|service| service.backup.is_some()) {
+                    self.put_backup_key(&name, server)?;
+                }
                 point("cloud.server.hand", &name)?;
                 server.deploy(&Order { release, topology: Some((**topology).clone()) })?;
                 self.say(Progress::Handed { place: self.place.clone(), release: *number });
@@ -169,6 +173,20 @@ impl Workplace<'_> {
             other => unreachable!("{other:?} does not concern one server"),
         }
         Ok(Performed::Done)
+    }
+
+    /// Gives the server what backups are sealed with, so that it can make them by itself. Where the store has no key that
+    /// can be used, that is no reason not to deploy: people are told, and the server has the key that it had.
+    fn put_backup_key(&self, name: &str, server: Server<'_>) -> Result<(), MachineError> {
+        point("cloud.server.backup-key", name)?;
+        match backup_key(self.store) {
+            Ok(key) => server.put_backup_key(self.app(), &self.place.environment, &key),
+            Err(error) => {
+                let (reason, hint) = (jecloud_model::chain(&error), error.hint().to_owned());
+                self.say(Progress::Trouble { place: self.place.clone(), reason, hint });
+                Ok(())
+            }
+        }
     }
 
     /// The values that a release uses, as they are now: a release from before a secret was changed gets the new one.

@@ -224,6 +224,11 @@ impl EnvironmentRoot {
         self.path.join("backup-key")
     }
 
+    /// `backup-schedule.json`: when a scheduled backup of each service was asked for the last time.
+    pub fn backup_schedule(&self) -> PathBuf {
+        self.path.join("backup-schedule.json")
+    }
+
     /// `restore.json`: see [`crate::backup::Restore`].
     pub fn restore_document(&self) -> PathBuf {
         self.path.join("restore.json")

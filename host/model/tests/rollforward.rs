@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jecloud_model::app::{AppDocument, DeploymentState, Failure, Gates, Outcome, RequestRefused, Requested};
-use jecloud_model::hook::{Health, Identity};
-use jecloud_model::ids::{AppName, EnvironmentName, InstanceId, ReleaseNumber, VersionId};
+use jecloud_model::backup::{BackupState, KEPT_FAILURES, Manifest, Restore, RestoreState, ServerBackup};
+use jecloud_model::hook::{Contents, Health, Identity};
+use jecloud_model::ids::{
+    AppName, BackupId, Digest, EnvironmentName, InstanceId, ReleaseNumber, ServiceName, VersionId,
+};
 use jecloud_model::limits::Limits;
 use jecloud_model::prepared::{Prepared, PreparedRoute};
 use jecloud_model::processes::ProcessSpec;
@@ -20,6 +23,29 @@ fn app() -> AppName {
 
 fn environment() -> EnvironmentName {
     EnvironmentName::production()
+}
+
+fn service() -> ServiceName {
+    "app".parse().expect("a valid name")
+}
+
+fn manifest(id: &BackupId, now: Timestamp) -> Manifest {
+    Manifest {
+        format: 1,
+        id: id.clone(),
+        app: app(),
+        environment: environment(),
+        service: service(),
+        created: now,
+        release: ReleaseNumber(1),
+        hook: Digest::of(b"hook"),
+        contents: Contents::default(),
+        bytes: 1,
+        sealed_bytes: 2,
+        sha256: Digest::of(b"sealed"),
+        scheduled: false,
+        verified: None,
+    }
 }
 
 fn version(number: u64) -> VersionId {
@@ -121,6 +147,8 @@ impl World {
             Step::LinkCurrent(version) => self.seen.current_link = Some(version.clone()),
             Step::WriteRoutes(routes) => self.seen.route_table = Some(routes.clone()),
             Step::Work(release, state) => {
+                let held = self.seen.restore.as_ref().is_some_and(Restore::holds_the_service);
+                assert!(!held, "a deployment while data is half replaced");
                 let can_fail = *state != DeploymentState::Switching;
                 if fails && can_fail {
                     let _ = self.document.fail(*release, Failure::because("of the test"), now);
@@ -141,6 +169,9 @@ impl World {
                     let _ = self.document.finish_state(*release, *state);
                 }
             }
+            Step::Backup(id, state) => self.back_up(id, *state, fails),
+            Step::Restore(state) => self.restore(*state, fails),
+            Step::ForgetBackups(ids) => self.seen.backups.retain(|id, _| !ids.contains(id)),
             Step::RecordDrained(release) => self.document.drained(*release),
             Step::WaitUntil(until) => {
                 assert!(*until > now, "a wait that is over");
@@ -151,6 +182,59 @@ impl World {
                 self.seen.releases.retain(|release, _| !releases.contains(release));
                 self.prepared.retain(|release, _| !releases.contains(release));
             }
+        }
+    }
+
+    fn want_backup(&mut self, number: u32, verify: bool) {
+        if self.seen.restore.as_ref().is_none_or(|restore| restore.state.is_end()) {
+            let id = BackupId::new(self.now(), number.to_be_bytes());
+            let wanted = ServerBackup::wanted(id.clone(), service(), verify, false, self.now());
+            self.seen.backups.insert(id, wanted);
+        }
+    }
+
+    fn want_restore(&mut self) {
+        if self.seen.restore.as_ref().is_none_or(|restore| restore.state.is_end()) {
+            let id = BackupId::new(self.now(), [0; 4]);
+            self.seen.restore = Some(Restore::wanted(service(), manifest(&id, self.now()), self.now()));
+        }
+    }
+
+    /// As the real one: what is not in this state any more is left alone, and where nothing serves there is none.
+    fn back_up(&mut self, id: &BackupId, state: BackupState, fails: bool) {
+        assert!(self.document.deployment.is_none(), "a backup during a deployment");
+        let (now, serves) = (self.now(), self.document.current_release.is_some());
+        let others_sealing =
+            self.seen.backups.values().any(|other| other.id != *id && other.state == BackupState::Sealing);
+        let Some(backup) = self.seen.backups.get_mut(id).filter(|backup| backup.state == state) else { return };
+        match state {
+            _ if fails || !serves => backup.fail(Failure::because("of the test")),
+            BackupState::Copying => {
+                assert!(!others_sealing, "a copy takes the place of one that is not sealed yet");
+                backup.copied();
+            }
+            BackupState::Sealing => backup.sealed(manifest(id, now)),
+            BackupState::Verifying => backup.verified(now),
+            BackupState::Done | BackupState::Failed => panic!("nothing is to be done for it"),
+        }
+    }
+
+    fn restore(&mut self, state: RestoreState, fails: bool) {
+        let runs = |spec: &ProcessSpec| spec.id.release.is_none();
+        let database_runs = self.seen.process_table.iter().flat_map(|table| &table.processes).any(runs);
+        let serves = self.document.current_release.is_some();
+        let copies = self.seen.backups.values().any(ServerBackup::needs_copy);
+        let restore = self.seen.restore.as_mut().expect("something is to be restored");
+        match state {
+            RestoreState::Unsealing => assert!(!copies, "what is not sealed yet would be replaced"),
+            RestoreState::Replacing => assert!(!database_runs, "the data of a process that runs is replaced"),
+            RestoreState::Checking => assert!(database_runs || !serves, "nobody is there to be asked"),
+            RestoreState::Done | RestoreState::Failed => panic!("nothing is to be done for it"),
+        }
+        match restore.is_putting_back() {
+            true => restore.data_is_back(),
+            false if fails || !serves => restore.fail(Failure::because("of the test")),
+            false => restore.finish_state(state),
         }
     }
 
@@ -192,6 +276,8 @@ enum Act {
     Step { fails: bool, twice: bool },
     Pass(u64),
     InFlight(bool),
+    Backup(bool),
+    Restore,
     FrontAnswers(bool),
     LoseTables,
 }
@@ -203,6 +289,8 @@ fn act() -> impl Strategy<Value = Act> {
         12 => (prop::bool::weighted(0.1), any::<bool>()).prop_map(|(fails, twice)| Act::Step { fails, twice }),
         1 => (0u64..40_000).prop_map(Act::Pass),
         1 => any::<bool>().prop_map(Act::InFlight),
+        2 => any::<bool>().prop_map(Act::Backup),
+        1 => Just(Act::Restore),
         1 => any::<bool>().prop_map(Act::FrontAnswers),
         1 => Just(Act::LoseTables),
     ]
@@ -215,12 +303,17 @@ proptest! {
     /// version that is there; a step done twice is a step done once; when faults stop, the plan becomes empty and
     /// the newest release that did not fail serves alone.
     ///
-    /// Fails without the processes of draining releases in `running_releases`, when `fail` forgets a switched release, and without the empty routes
+    /// Backups and restores in between: all come to an end, no copy takes the place of another one, and data is replaced
+    /// while nobody uses it and nothing is deployed.
+    ///
+    /// Fails without the restore in `wanted_processes`, where a deployment does not wait for `holds_the_service`, where what
+    /// is copied comes before what is sealed. Fails without the processes of draining releases in `running_releases`, when `fail` forgets a switched release, and without the empty routes
     /// after a first release that failed.
     #[test]
     fn every_history_reaches_a_fixpoint(acts in prop::collection::vec(act(), 0..120)) {
         let mut world = World { front_answers: true, ..World::default() };
         let mut number = 0;
+        let mut backups = 0;
         for act in acts {
             let served = world.seen.route_table.is_some();
             match act {
@@ -238,6 +331,10 @@ proptest! {
                             let once = world.clone();
                             world.perform(&step, fails);
                             prop_assert_eq!(&once.document, &world.document);
+                            // A restore that failed is put back by the same step, which is another one then.
+                            if !matches!(step, Step::Restore(_)) {
+                                prop_assert_eq!(&once.seen.backups, &world.seen.backups);
+                            }
                         }
                     }
                 }
@@ -246,6 +343,11 @@ proptest! {
                     let running = world.document.running_releases();
                     world.in_flight = running.into_iter().map(|release| (release, u64::from(some))).collect();
                 }
+                Act::Backup(verify) => {
+                    backups += 1;
+                    world.want_backup(backups, verify);
+                }
+                Act::Restore => world.want_restore(),
                 Act::FrontAnswers(answers) => world.front_answers = answers,
                 Act::LoseTables => {
                     // Torn by hand: rewritten from the documents. Routes may not be lost while the front has them.
@@ -262,6 +364,8 @@ proptest! {
         prop_assert!(world.plan().is_empty());
         prop_assert_eq!(&world.document.deployment, &None);
         prop_assert_eq!(&world.document.draining, &vec![]);
+        prop_assert!(world.seen.backups.values().all(|backup| backup.state.is_end()));
+        prop_assert!(world.seen.restore.iter().all(|restore| restore.state.is_end()));
         let serving = world.document.current_release;
         let ids: Vec<InstanceId> = world.seen.process_table.iter().flat_map(|t| &t.processes).map(|s| s.id.clone()).collect();
         match serving {
@@ -466,4 +570,53 @@ fn documents_of_other_versions() {
     let newer = text.replace("\"min_writer\": 1", "\"min_writer\": 2");
     let newer: AppDocument = serde_json::from_str(&newer).expect("readable");
     assert!(newer.format.check_writable().is_err());
+}
+
+/// Fails where failures are kept for ever, where the newest are forgotten, and where one that was made is.
+#[test]
+fn old_failures_are_forgotten_and_nothing_else() {
+    let mut world = World::default();
+    for number in 0..30 {
+        world.clock += 1000;
+        world.want_backup(number, false);
+    }
+    let ids: Vec<BackupId> = world.seen.backups.keys().cloned().collect();
+    for (number, id) in ids.iter().enumerate() {
+        let backup = world.seen.backups.get_mut(id).expect("wanted");
+        match number {
+            0 => {
+                backup.copied();
+                backup.sealed(manifest(id, Timestamp::from_millisecond(0)));
+            }
+            _ => backup.fail(Failure::because("of the test")),
+        }
+    }
+    world.settle();
+    let left: Vec<&BackupId> = world.seen.backups.keys().collect();
+    assert_eq!(left[0], &ids[0]);
+    assert_eq!(left[1..], ids[ids.len() - KEPT_FAILURES..].iter().collect::<Vec<_>>());
+}
+
+/// Fails where a backup that failed gives data back that was never replaced, and where one that was replaced is not given
+/// back.
+#[test]
+fn what_failed_is_put_back_where_something_was_replaced() {
+    for (state, then) in [
+        (RestoreState::Unsealing, RestoreState::Failed),
+        (RestoreState::Replacing, RestoreState::Replacing),
+        (RestoreState::Checking, RestoreState::Replacing),
+    ] {
+        let now = Timestamp::from_millisecond(0);
+        let mut restore = Restore::wanted(service(), manifest(&BackupId::new(now, [0; 4]), now), now);
+        restore.state = state;
+        restore.fail(Failure::because("of the test"));
+        assert_eq!((restore.state, restore.is_putting_back()), (then, then == RestoreState::Replacing));
+        assert_eq!(restore.failure.as_ref().map(|(state, _)| *state), Some(state));
+        // What is put back is not replaced again, and does not fail a second time.
+        restore.finish_state(RestoreState::Replacing);
+        restore.fail(Failure::because("of another reason"));
+        assert_eq!(restore.state, then);
+        restore.data_is_back();
+        assert_eq!(restore.state, RestoreState::Failed);
+    }
 }

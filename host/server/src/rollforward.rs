@@ -156,7 +156,7 @@ fn turn(server: &Server, place: &Place) -> Result<bool, ServerError> {
     for step in &steps {
         perform(server, place, &document, step)?;
     }
-    Ok(steps.is_empty())
+    Ok(steps.is_empty() && !backup::schedule::perform(place, &document)?)
 }
 
 fn perform(server: &Server, place: &Place, document: &AppDocument, step: &Step) -> Result<(), ServerError> {

@@ -81,6 +81,12 @@ impl Project {
         Typed { input: input.as_bytes().to_vec(), ..self.typed(&[], args) }.run()
     }
 
+    /// The same with something on standard input and more variables.
+    #[track_caller]
+    pub fn jecloud_reading_with(&self, env: &[(&str, &str)], input: &str, args: &[&str]) -> Output {
+        Typed { input: input.as_bytes().to_vec(), ..self.typed(env, args) }.run()
+    }
+
     /// The same in the background.
     #[track_caller]
     pub fn spawn(&self, args: &[&str]) -> Spawned {

@@ -265,6 +265,7 @@ fn already(
     until_end(session, number, Sources::default(), &mut progress)?;
     // Whoever deployed it may not have waited for its end.
     write_pins(session, project, number, hooks)?;
+    collect_backups(session, &mut progress)?;
     let urls = super::status::urls(session)?;
     if json {
         print_json(&serde_json::json!({
@@ -322,6 +323,7 @@ pub(crate) fn finish(
         Some(hooks) => write_pins(session, project, release.number, hooks)?,
         None => false,
     };
+    collect_backups(session, progress)?;
     let urls = super::status::urls(session)?;
     if json {
         print_json(&serde_json::json!({
@@ -338,6 +340,14 @@ pub(crate) fn finish(
     urls.iter().for_each(|url| print(url));
     if urls.is_empty() {
         print("It has no process that takes requests.");
+    }
+    Ok(())
+}
+
+/// What servers have made meanwhile by themselves is taken to the store by whoever comes by.
+fn collect_backups(session: &Session, progress: &mut Progress) -> Result<(), Failure> {
+    if let Some(state) = session.state()? {
+        crate::backups::collect_by_the_way(session, &state, progress);
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use jecloud_cloud::{End, Options, Progress as Went, Reporter, roll_forward};
 use jecloud_ec2::CleanedUp;
 use jecloud_model::cloud::Change;
 
+use super::last_backup;
 use crate::args::Global;
 use crate::failure::{Code, Failure};
 use crate::output::{ask_text, bold, print, say};
@@ -20,7 +21,7 @@ impl Reporter for Quiet {
     }
 }
 
-pub(crate) fn run(global: &Global) -> Result<(), Failure> {
+pub(crate) fn run(global: &Global, no_backup: bool) -> Result<(), Failure> {
     let project = Project::open_to_operate(global)?;
     let session = Session::open(&project, &global.env)?;
     let state = session.state()?;
@@ -40,6 +41,7 @@ pub(crate) fn run(global: &Global) -> Result<(), Failure> {
             bold(session.app.as_str()),
             session.where_in_words(u32::try_from(servers).unwrap_or(u32::MAX))
         ));
+        last_backup::data_in_words(&session, state.as_ref(), environment, no_backup).iter().for_each(|line| say(line));
         match ask_text(&format!("Type the app's name ({}) to go on:", session.app)) {
             Some(answer) if answer == session.app.as_str() => {}
             Some(_) => return Err(Failure::usage("that is not the app's name")),
@@ -48,6 +50,9 @@ pub(crate) fn run(global: &Global) -> Result<(), Failure> {
                     .hint("`jecloud destroy -y` does not ask."));
             }
         }
+    }
+    if let (false, Some(state)) = (no_backup || environment.destroying, &state) {
+        last_backup::make(&session, state, environment)?;
     }
     session.state_file().update(Change::Destroy { environment: session.environment.clone() })?;
     let options = Options { environment: Some(session.environment.clone()), ..Options::default() };

@@ -5,7 +5,7 @@ use jecloud_cloud::{End, Options, roll_forward};
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::follow::Watcher;
-use crate::output::{Progress, print, print_json};
+use crate::output::{Progress, print, print_json, say};
 use crate::project::Project;
 use crate::session::Session;
 
@@ -19,12 +19,18 @@ pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
     let mut watcher = Watcher::new(&session, &mut progress, wanted.unwrap_or_default());
     let report = roll_forward(session.cloud(), &options, &mut watcher)?;
     let woken = std::mem::take(&mut watcher.woken);
+    let collected = crate::backups::collect(&session, &report.state, &session.environment, &mut progress);
+    for trouble in &collected.troubles {
+        say(&format!("note: {trouble}"));
+    }
     match report.end {
         End::Unfinished { troubles } => Err(Failure::unfinished("not everything could be finished", &troubles)
             .world(session.world_in_words())
             .hint("Type it again later: nothing is lost.")),
         _ if json => {
-            print_json(&serde_json::json!({"outcome": "settled", "did": woken}));
+            print_json(&serde_json::json!({
+                "outcome": "settled", "did": woken, "collected": collected.manifests, "troubles": collected.troubles,
+            }));
             Ok(())
         }
         _ => {

@@ -1,5 +1,8 @@
 //! One file per verb.
 
+pub(crate) mod backup;
+pub(crate) mod backups;
+mod backups_now;
 pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod destroy;
@@ -8,10 +11,12 @@ pub(crate) mod env;
 pub(crate) mod fwd;
 pub(crate) mod hook;
 pub(crate) mod init;
+mod last_backup;
 pub(crate) mod logs;
 pub(crate) mod plan;
 pub(crate) mod ps;
 pub(crate) mod releases;
+pub(crate) mod restore;
 pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod scale;

@@ -9,6 +9,7 @@ use jecloud_model::processes::{ProcessState, ProcessStatus};
 use jecloud_model::time::Timestamp;
 use jecloud_server::api::EnvironmentStatus;
 
+use super::backups_now::{self, BackupsNow};
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::fleet::{self, Answer, Report};
@@ -19,9 +20,17 @@ use crate::session::Session;
 pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
     let project = Project::open_to_operate(global)?;
     let session = Session::open(&project, &global.env)?;
+    let state = session.state()?;
     let seen = of_all(&session)?;
+    let backups: Vec<BackupsNow> =
+        seen.iter().map(|seen| backups_now::of(&session, state.as_ref(), &seen.name)).collect();
     if json {
-        let environments: Vec<serde_json::Value> = seen.iter().map(as_json).collect();
+        let with_backups = |(seen, backups): (&Seen, &BackupsNow)| {
+            let mut value = as_json(seen);
+            value["backups"] = backups.to_json();
+            value
+        };
+        let environments: Vec<serde_json::Value> = seen.iter().zip(&backups).map(with_backups).collect();
         print_json(&serde_json::json!({"app": session.app, "environments": environments}));
         return Ok(());
     }
@@ -33,6 +42,7 @@ pub(crate) fn run(global: &Global, json: bool) -> Result<(), Failure> {
             print("");
         }
         show(&session, environment);
+        backups[index].lines(&session, &environment.name).iter().for_each(|line| print(line));
     }
     Ok(())
 }

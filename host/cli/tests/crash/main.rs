@@ -8,9 +8,12 @@
 #![expect(clippy::disallowed_methods, reason = "a test looks at the tree as it lies on the disk")]
 
 mod app;
+mod backups;
 mod every_point;
 mod failing;
 mod full_disk;
+#[path = "../kept/mod.rs"]
+mod kept;
 mod several;
 mod tree;
 mod users;

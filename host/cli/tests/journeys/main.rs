@@ -1,5 +1,6 @@
 //! Whole journeys, as a person types them: each test is a terminal session in a place of its own.
 
+mod backups;
 mod broken;
 mod configuration;
 mod destroy;
@@ -9,14 +10,18 @@ mod first_deploy;
 mod generations;
 mod hooks;
 mod interrupted;
+#[path = "../kept/mod.rs"]
+mod kept;
 mod killed;
 mod limits;
 mod mongodb;
 mod mongodb_backups;
 mod package_managers;
+mod redis_disk;
 mod redis_versions;
 mod rollback;
 mod secrets;
+mod server_backups;
 mod services;
 mod state;
 mod users;

@@ -17,6 +17,7 @@ mod emergencies;
 mod groups;
 mod killed;
 mod mongodb;
+mod services;
 mod several;
 mod systemd;
 mod together;

@@ -9,6 +9,7 @@ mod copy;
 pub(crate) mod first;
 mod records;
 pub(crate) mod restore;
+pub(crate) mod schedule;
 pub(crate) mod scratch;
 mod seal;
 mod service;

@@ -60,6 +60,7 @@ impl Place {
 
     /// Records it. The caller holds [`Place::lock`].
     pub(crate) fn write_restore(&self, restore: &Restore) -> Result<(), ServerError> {
+        durable::create_dirs(&self.root.backups(), 0o700)?;
         Ok(durable::write_json(&self.root.restore_document(), restore, 0o600)?)
     }
 

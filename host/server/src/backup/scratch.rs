@@ -97,7 +97,10 @@ fn release(place: &Place, serving: &Serving, backup: &ServerBackup) -> Release {
         // What the release resolved to is what runs.
         let mut pins = wish.pins.clone();
         pins.extend(serving.prepared.pins.get(service).cloned().unwrap_or_default());
-        (service.clone(), ReleaseService { pins, on: None, gives: Vec::new(), peers: false, ..wish.clone() })
+        (
+            service.clone(),
+            ReleaseService { pins, on: None, gives: Vec::new(), peers: false, backup: None, ..wish.clone() },
+        )
     });
     let own = serving.prepared.processes.iter().filter(|spec| spec.service == *service);
     let own: BTreeSet<&ProcessName> = own.map(|spec| &spec.id.process).collect();

@@ -158,14 +158,16 @@ pub fn restore(
             .hint("Nothing was changed. A backup can be brought back into any environment of its own app.")
             .into());
     }
-    record_restore(place, service, file, manifest, &what)?;
+    // What was uploaded is ours to move; on this machine it may be the object of the store itself.
+    let is_ours = file.starts_with(server.root.sys().join("incoming"));
+    record_restore(place, service, (file, is_ours), manifest, &what)?;
     spawn_roll_forward(server, place)
 }
 
 fn record_restore(
     place: &Place,
     service: &ServiceName,
-    file: &Path,
+    (file, is_ours): (&Path, bool),
     manifest: &Manifest,
     what: &str,
 ) -> Result<(), ServerError> {
@@ -191,10 +193,10 @@ fn record_restore(
     durable::create_dirs(&place.root.backups(), 0o700)?;
     let into = place.root.restore_file();
     // Its content is verified when it is unsealed.
-    match tree::rename(file, &into) {
-        Ok(()) => tree::set_mode(&into, 0o600)?,
-        // It lies on another disk, or is not ours to move.
-        Err(_) => {
+    match is_ours.then(|| tree::rename(file, &into)) {
+        Some(Ok(())) => tree::set_mode(&into, 0o600)?,
+        // It is not ours to move, or lies on another disk.
+        None | Some(Err(_)) => {
             let mut from = open()?;
             durable::replace_with(&into, 0o600, |out| {
                 std::io::copy(&mut from, out)

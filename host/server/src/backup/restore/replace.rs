@@ -25,7 +25,9 @@ pub(super) fn perform(work: &Work<'_>, restore: &Restore) -> Result<(), ServerEr
     let function = ("restore", Kept::In(work.place.root.restore_steps()));
     driven(&asked, work, &serving, &context, function, |asked, context, results, ports| {
         asked.restore(context, results, ports)
-    })
+    })?;
+    // Before it is recorded that this is the data.
+    Ok(tree::sync(&work.place.root.service(&restore.service))?)
 }
 
 /// Keeps the data that there is, and puts the copy where the hook finds it.
