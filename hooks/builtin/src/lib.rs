@@ -14,7 +14,12 @@ pub struct Builtin {
 }
 
 /// One line for each component: its bytes, and its digest as `cargo xtask hooks` wrote it.
-const BUILTIN: [Builtin; 2] = [
+const BUILTIN: [Builtin; 3] = [
+    Builtin {
+        name: "mongodb",
+        wasm: include_bytes!("../../dist/mongodb.wasm"),
+        sha256: include_str!("../../dist/mongodb.sha256"),
+    },
     Builtin {
         name: "node",
         wasm: include_bytes!("../../dist/node.wasm"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jecloud_sdk::{BackupHook, BackupStep, Command, CommandResult, Contents, Context, Next, Problem};
 
+use crate::replicas::{self, Replicas};
 use crate::settings::Settings;
 use crate::version::{Release, Version};
 use crate::{CLIENT, PASSWORD, RedisHook};
@@ -36,7 +37,10 @@ const KEYS: &str = "keys that do not expire";
 impl BackupHook for RedisHook {
     fn backup(context: &Context, results: &[CommandResult]) -> Result<BackupStep, Problem> {
         if results.is_empty() {
-            return Ok(BackupStep::Again(vec![ask("copy", "copy the data of Redis", &["--rdb", COPY]), check()]));
+            return Ok(BackupStep::Again(vec![
+                ask(context, "copy", "copy the data of Redis", &["--rdb", COPY])?,
+                check(),
+            ]));
         }
         let [.., copied, checked] = results else { return Err(Problem::new("the copy was not looked at")) };
         succeeded("Redis gave no copy of its data", copied)?;
@@ -52,7 +56,8 @@ impl BackupHook for RedisHook {
     }
 
     fn restore(context: &Context, results: &[CommandResult]) -> Result<Next, Problem> {
-        let now = Release::choose(context, &Settings::of(context)?)?.version;
+        let settings = Settings::of(context)?;
+        let now = Release::choose(context, &settings)?.version;
         if let Some(wrote) = context.backup_version().and_then(Version::parse)
             && (wrote.major, wrote.minor) > (now.major, now.minor)
         {
@@ -63,6 +68,13 @@ impl BackupHook for RedisHook {
                 "write `version = \"{}.{}\"` below [services.{}] in jecloud.toml and deploy, then bring it back",
                 wrote.major,
                 wrote.minor,
+                context.service()
+            )));
+        }
+        if settings.replicas.is_some_and(|replicas| replicas > 0) {
+            return Err(Problem::new("a copy cannot be brought back while other Redis have the data too").hint(format!(
+                "write `replicas = 0` below [services.{}] in jecloud.toml and deploy, bring it back, then write what there \
+                 was and deploy again",
                 context.service()
             )));
         }
@@ -92,7 +104,7 @@ impl BackupHook for RedisHook {
 
     fn restored(context: &Context, results: &[CommandResult]) -> Result<BackupStep, Problem> {
         let Some(result) = results.last() else {
-            return Ok(BackupStep::Again(vec![ask("keyspace", "count the keys", &["info", "keyspace"])]));
+            return Ok(BackupStep::Again(vec![ask(context, "keyspace", "count the keys", &["info", "keyspace"])?]));
         };
         succeeded("Redis does not say what it has", result)?;
         let keys = result.stdout.lines().filter(|line| line.starts_with("db")).map(persistent);
@@ -102,13 +114,14 @@ impl BackupHook for RedisHook {
 }
 
 /// Something that is asked of Redis. Its password is no argument.
-fn ask(id: &str, title: &str, words: &[&str]) -> Command {
-    let argv = [CLIENT, "-e", "-p", "{port:redis}"].into_iter().chain(words.iter().copied());
-    Command::new(id, title)
+fn ask(context: &Context, id: &str, title: &str, words: &[&str]) -> Result<Command, Problem> {
+    let port = replicas::port(Replicas::of(context, &Settings::of(context)?)?.as_ref());
+    let argv = [CLIENT, "-e", "-p", &port].into_iter().chain(words.iter().copied());
+    Ok(Command::new(id, title)
         .argv(argv)
         .env("REDISCLI_AUTH", format!("{{secret:{PASSWORD}}}"))
         .cwd("{data}")
-        .timeout(LONG)
+        .timeout(LONG))
 }
 
 /// Reads the copy from its beginning to its end, and checks its sum.

@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::PASSWORD;
+use crate::replicas::{self, Replicas};
 use crate::settings::Settings;
 
 /// What one Redis is configured with.
@@ -12,6 +13,8 @@ pub(crate) struct Configuration<'a> {
     pub(crate) host: Option<&'a str>,
     /// Which Redis reads it.
     pub(crate) build: &'a str,
+    /// The others, where there are others.
+    pub(crate) replicas: Option<&'a Replicas<'a>>,
 }
 
 impl Configuration<'_> {
@@ -31,7 +34,7 @@ impl Configuration<'_> {
         let mut lines = vec![
             format!("# {}", jecloud_sdk::template::escape(self.build)),
             format!("bind 127.0.0.1{others}"),
-            "port {port:redis}".to_owned(),
+            format!("port {}", replicas::port(self.replicas)),
             format!("requirepass {{secret:{PASSWORD}}}"),
             "dir {data}".to_owned(),
             "daemonize no".to_owned(),
@@ -49,6 +52,7 @@ impl Configuration<'_> {
         ];
         lines.extend(self.settings.memory.as_ref().map(|memory| format!("maxmemory {memory}")));
         lines.extend(self.settings.eviction.as_ref().map(|policy| format!("maxmemory-policy {policy}")));
+        lines.extend(self.replicas.map(Replicas::configuration).unwrap_or_default());
         lines.join("\n") + "\n"
     }
 }

@@ -5,14 +5,16 @@
 
 mod backup;
 pub mod configuration;
+mod replicas;
 pub mod settings;
 pub mod version;
 
 use std::time::Duration;
 
-use jecloud_sdk::{Context, Description, Package, Plan, Problem, Process, ServiceHook};
+use jecloud_sdk::{CommandResult, Context, Description, Next, Package, Plan, Problem, Process, ServiceHook, SetupHook};
 
 use configuration::Configuration;
+use replicas::Replicas;
 use settings::Settings;
 use version::{Release, Version};
 
@@ -22,6 +24,9 @@ pub struct RedisHook;
 
 /// The program, and the distribution's package that brings it.
 const SERVER: &str = "redis-server";
+
+/// The fact about which version of that package is there.
+const INSTALLED: &str = "installed:redis-server";
 
 /// Debian's package of what that one is made of.
 const TOOLS: &str = "redis-tools";
@@ -49,11 +54,17 @@ impl ServiceHook for RedisHook {
         Description::new("redis", env!("CARGO_PKG_VERSION"), "Redis: a database in memory that survives restarts")
             .settings_schema(settings::SCHEMA)
             .gives("REDIS_URL")
+            .gives("REDIS_SENTINELS")
+            .gives("REDIS_SENTINEL_NAME")
             .fact("host")
+            .fact("shared")
+            .fact("group")
+            .hosts_with(["replicas"])
             .fact("can-install")
             .fact("package-manager")
             .fact("program:redis-server")
             .fact("candidate:redis-server")
+            .fact(INSTALLED)
             .package(SERVER)
             .package(TOOLS)
             .program(SERVER)
@@ -62,6 +73,8 @@ impl ServiceHook for RedisHook {
             .program("rm")
             .program("mkdir")
             .program("cp")
+            .fixed_port(replicas::PORT)
+            .fixed_port(replicas::SENTINEL_PORT)
             .secret(PASSWORD)
     }
 
@@ -77,9 +90,24 @@ impl ServiceHook for RedisHook {
         let settings = Settings::of(context)?;
         let release = Release::choose(context, &settings)?;
         check_data(context, &release.version, &settings)?;
-        let host = context.fact("host").filter(|host| *host != LOOPBACK);
-        let configuration = Configuration { settings: &settings, host, build: &release.build };
+        let replicas = Replicas::of(context, &settings)?;
+        let shared = replicas.is_some() || context.fact("shared") == Some("true");
+        let host = context.fact("host").filter(|host| shared && *host != LOOPBACK);
+        let configuration =
+            Configuration { settings: &settings, host, build: &release.build, replicas: replicas.as_ref() };
         let (path, content) = (configuration.path(), configuration.text());
+        let plan = Plan::new()
+            .file(&path, content, 0o600)
+            .file(backup::MANIFEST_PATH, backup::MANIFEST, 0o600)
+            .remember(WROTE, release.version.to_string());
+        let plan = match wrote(context).is_some_and(|wrote| wrote.major < release.version.major) {
+            // There is no other way back.
+            true => plan.backup_first(),
+            false => plan,
+        };
+        if let Some(replicas) = replicas {
+            return Ok(replicas.plan(plan, &path));
+        }
         let process = Process::new("redis")
             .argv([SERVER, &path])
             .env("REDISCLI_AUTH", format!("{{secret:{PASSWORD}}}"))
@@ -89,17 +117,16 @@ impl ServiceHook for RedisHook {
             .start_timeout(START)
             .stop_timeout(STOP)
             .not_beside();
-        let mut plan = Plan::new();
-        if wrote(context).is_some_and(|wrote| wrote.major < release.version.major) {
-            // There is no other way back.
-            plan = plan.backup_first();
-        }
         Ok(plan
-            .file(path, content, 0o600)
-            .file(backup::MANIFEST_PATH, backup::MANIFEST, 0o600)
             .process(process)
-            .value("REDIS_URL", format!("redis://:{{secret:{PASSWORD}}}@{{host}}:{{port:redis}}/0"))
-            .remember(WROTE, release.version.to_string()))
+            .value("REDIS_URL", format!("redis://:{{secret:{PASSWORD}}}@{{host}}:{{port:redis}}/0")))
+    }
+}
+
+impl SetupHook for RedisHook {
+    fn started(context: &Context, results: &[CommandResult]) -> Result<Next, Problem> {
+        let settings = Settings::of(context)?;
+        Ok(Replicas::of(context, &settings)?.map_or(Next::Done, |replicas| replicas.started(results)))
     }
 }
 
@@ -141,4 +168,4 @@ fn check_data(context: &Context, now: &Version, settings: &Settings) -> Result<(
     Ok(())
 }
 
-jecloud_sdk::export!(RedisHook, backup);
+jecloud_sdk::export!(RedisHook, setup, backup);

@@ -28,6 +28,13 @@ pub const SCHEMA: &str = r#"{
       "description": "When a write is on the disk: `always` before it is acknowledged, `everysec` within a second, `no` when the system sees fit.",
       "enum": ["always", "everysec", "no"],
       "default": "everysec"
+    },
+    "replicas": {
+      "description": "How many other Redis have the same data, on servers of their own. Sentinels have one take the place of a leader that is lost: that needs three servers. The app finds them in REDIS_SENTINELS and REDIS_SENTINEL_NAME.",
+      "type": "integer",
+      "minimum": 0,
+      "maximum": 4,
+      "default": 0
     }
   }
 }"#;
@@ -41,6 +48,8 @@ pub struct Settings {
     /// One of Redis's policies.
     pub eviction: Option<String>,
     sync: Option<String>,
+    /// How many have the same data beside the one who leads.
+    pub replicas: Option<usize>,
 }
 
 /// `version = 7` is as good as `version = "7"`.

@@ -5,7 +5,7 @@ use std::fmt;
 use jecloud_sdk::{Context, Package, Problem};
 
 use crate::settings::Settings;
-use crate::{SERVER, TOOLS};
+use crate::{INSTALLED, SERVER, TOOLS};
 
 /// The oldest Redis that understands the configuration: `enable-protected-configs` came with 7.0.
 const OLDEST_MAJOR: u32 = 7;
@@ -97,6 +97,8 @@ impl Release {
             && let Some(version) = Version::parse(text).filter(will_do)
             // What is pinned of a distribution is one package, not all that are made of one version.
             && pin.as_ref().is_none_or(|(name, pinned, _)| *name == REDIS || *pinned == text)
+            // Where it is installed, and another one is found, installing it changes nothing.
+            && (context.fact(INSTALLED) != Some(text) || present.is_none_or(|present| present == version))
         {
             return Ok(Self { version, build: text.to_owned(), packages: of_distribution(context, text) });
         }

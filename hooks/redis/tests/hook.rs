@@ -66,6 +66,12 @@ fn a_version_that_cannot_be_had_is_refused() {
     assert!(repackaged.contains("Redis 5:7.0.15-1~deb12u0, which jecloud.lock holds"), "{repackaged}");
     let moved = packages(&debian_12().pin("redis", "7.0.15").build()).expect("it is the same Redis");
     assert_eq!(moved[0].version, "5:7.0.15-1~deb12u1");
+    // The distribution's is there, and somebody put another one before it.
+    let before = context().fact("program:redis-server", "/usr/local/bin/redis-server Redis server v=7.0.16 sha=0");
+    let before = before.fact("candidate:redis-server", "5:7.0.15-1").fact("can-install", "true").pin("redis", "7.0.15");
+    assert!(packages(&before.clone().build()).is_ok());
+    let hidden = problem_of(before.fact("installed:redis-server", "5:7.0.15-1"));
+    assert!(hidden.contains("has Redis 7.0.16") && hidden.contains("`jecloud upgrade redis`"), "{hidden}");
     // What is asked for by now counts more than a pin.
     assert!(packages(&debian_12().pin("redis-server", "5:6.0.16-1").setting("version", "7.0").build()).is_ok());
     assert!(packages(&with_redis().setting("version", 7).build()).is_ok());
@@ -82,9 +88,12 @@ fn it_listens_where_nobody_else_does_and_its_password_is_in_no_argument() {
         assert!(file.content.lines().any(|found| found == line), "{line} in {}", file.content);
     }
     // Where other servers need it, it listens for them too, and is started anew when it has another address.
-    let for_others = |host: &str| testing::prepare_deploy::<RedisHook>(&with_redis().fact("host", host).build());
-    let [here, there] = ["127.0.0.1", "10.0.0.7"].map(|host| for_others(host).expect("a plan").files[0].clone());
-    assert_eq!(here, *file);
+    let on = |host: &str, shared: &str| {
+        let context = with_redis().fact("host", host).fact("hosts", host).fact("shared", shared).build();
+        testing::prepare_deploy::<RedisHook>(&context).expect("a plan").files[0].clone()
+    };
+    let there = on("10.0.0.7", "true");
+    assert_eq!([on("127.0.0.1", "true"), on("10.0.0.7", "false")], [file.clone(), file.clone()]);
     assert!(there.content.lines().any(|line| line == "bind 127.0.0.1 -10.0.0.7"), "{}", there.content);
     assert_ne!(there.path, file.path);
     let [process] = &plan.processes[..] else { panic!() };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jecloud_disk::source::SourceTree;
 use jecloud_model::config::{EnvironmentConfig, Provider};
 use jecloud_model::format::Format;
-use jecloud_model::hook::OptionValue;
+use jecloud_model::hook::{Description, OptionValue};
 use jecloud_model::ids::{AppName, EnvironmentName, ProcessName, ReleaseNumber, ServiceName, VersionId};
 use jecloud_model::release::{ProcessWish, Release, ReleaseService};
 use jecloud_model::secrets::Secrets;
@@ -50,6 +50,15 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) now: Timestamp,
 }
 
+/// Whether a service has to know all servers that it runs on, and is prepared anew when they change.
+fn wants_peers(description: &Description, settings: &serde_json::Map<String, serde_json::Value>) -> bool {
+    let asks = description.facts.iter().any(|fact| fact == "hosts");
+    match description.options.get("hosts-with") {
+        Some(OptionValue::Texts(keys)) => asks && keys.iter().any(|key| settings.contains_key(key)),
+        _ => asks,
+    }
+}
+
 /// Composes the release that deploying this tree would record.
 pub(crate) fn compose(
     project: &Project,
@@ -77,7 +86,7 @@ pub(crate) fn compose(
                     Some(OptionValue::Texts(names)) => names.clone(),
                     _ => Vec::new(),
                 },
-                peers: resolved.description.facts.iter().any(|fact| fact == "hosts"),
+                peers: wants_peers(&resolved.description, &resolved.settings),
                 hook: resolved.digest.clone(),
                 settings: resolved.settings.clone(),
                 powers: resolved.granted.clone(),

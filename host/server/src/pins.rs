@@ -25,9 +25,11 @@ pub(crate) fn hold(packages: &mut [Package], pins: &BTreeMap<String, String>) {
 /// What is said of pins that do not hold any more, since what is asked for excludes them: `now` is what a service uses
 /// instead, by name and version.
 pub(crate) fn moved(service: &ServiceName, pins: &BTreeMap<String, String>, now: &BTreeMap<&str, &str>) -> Vec<String> {
-    let gone = pins.iter().filter(|(name, pinned)| {
+    let gone = pins.iter().filter(|(name, pinned)| match now.get(name.as_str()) {
         // A version that is a range holds the pin.
-        now.get(name.as_str()).is_none_or(|now| !Requirement::new(now).accepts(without_epoch(pinned)))
+        Some(now) => !Requirement::new(now).accepts(without_epoch(pinned)),
+        // The same version in another package: what was on one server is installed on another one.
+        None => !now.values().any(|now| Requirement::new(pinned).accepts(without_epoch(now))),
     });
     let instead = |name: &str| match now.get(name) {
         Some(version) => (*version).to_owned(),
@@ -134,6 +136,7 @@ mod tests {
             other,
             ["service bell cannot use thing 1.2-3 of jecloud.lock with what is asked for now: it uses 2"]
         );
+        assert_eq!(said("1.2", &[("thing-server", "5:1.2-3")]), Vec::<String>::new());
         assert!(said("1.2-3", &[("other", "7")])[0].ends_with("it uses other 7"));
         assert!(said("1.2-3", &[])[0].contains("does not need thing 1.2-3"));
     }

@@ -161,6 +161,14 @@ impl Description {
         self
     }
 
+    /// Adds the fact `hosts`, which names all servers of the service where the person wrote one of these keys among its
+    /// settings: only then it is prepared anew when they change.
+    #[must_use]
+    pub fn hosts_with<S: Into<String>>(self, keys: impl IntoIterator<Item = S>) -> Self {
+        let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
+        self.fact("hosts").option("hosts-with", keys)
+    }
+
     /// Sets an option.
     #[must_use]
     pub fn option(mut self, key: impl Into<String>, value: impl Into<OptionValue>) -> Self {

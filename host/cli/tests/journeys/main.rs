@@ -1,5 +1,6 @@
 //! Whole journeys, as a person types them: each test is a terminal session in a place of its own.
 
+mod backups;
 mod broken;
 mod configuration;
 mod destroy;
@@ -13,7 +14,9 @@ mod interrupted;
 mod kept;
 mod killed;
 mod limits;
+mod mongodb;
 mod package_managers;
+mod redis_disk;
 mod redis_versions;
 mod rollback;
 mod secrets;

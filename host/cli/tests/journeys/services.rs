@@ -9,7 +9,7 @@ use crate::{SOON, production, world};
 
 /// An app that hands what is asked of it to Redis as an inline command, and answers with what that says. Like many an app
 /// it falls over where its database is not there when it starts.
-const SERVER: &str = "
+pub(crate) const SERVER: &str = "
 const { hostname, port, password } = new URL(process.env.REDIS_URL);
 const server = require('node:http').createServer((request, response) => {
   const socket = require('node:net').connect(port, hostname);
@@ -26,14 +26,14 @@ process.on('SIGTERM', () => server.close(() => process.exit(0)));
 ";
 
 #[track_caller]
-fn asked(project: &Project, words: &str) -> String {
+pub(crate) fn asked(project: &Project, words: &str) -> String {
     let path = format!("/{}", words.replace(' ', "%20"));
     let answer = project.get_path(&path).unwrap_or_else(|error| panic!("{words}: {error}"));
     assert_eq!(answer.status, 200, "{words}: {}", answer.body);
     answer.body.trim().replace("\r\n", " ")
 }
 
-fn answers(project: &Project) {
+pub(crate) fn answers(project: &Project) {
     let ping = || project.get_path("/PING").ok().filter(|answer| answer.body.contains("PONG"));
     eventually(SOON, "the app and its Redis answer", ping);
 }

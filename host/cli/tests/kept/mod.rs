@@ -28,11 +28,16 @@ pub(crate) struct Kept {
 impl Kept {
     /// In production. Deploying brings the key of backups.
     pub(crate) fn deployed() -> Self {
+        Self::with("")
+    }
+
+    /// In production, with this in its jecloud.toml.
+    pub(crate) fn with(config: &str) -> Self {
         let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
-        let project = world.project_called(APP, &[("jecloud.toml", "app = \"kept\"\n[services.redis]\n")]);
-        let kept = Self { world, project };
-        kept.deploy("production");
-        kept
+        let config = format!("app = \"kept\"\n[services.redis]\n{config}");
+        let project = world.project_called(APP, &[("jecloud.toml", config.as_str())]);
+        project.jecloud(&["deploy"]).ok();
+        Self { world, project }
     }
 
     /// Deploys an environment.

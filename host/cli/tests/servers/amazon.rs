@@ -83,7 +83,7 @@ fn from_an_empty_account_to_fresh_debians_with_systemd() {
     let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
     let project = project(&world, &cloud, 2);
     let jecloud = |args: &[&str]| jecloud(&cloud, &project, &[], args);
-    jecloud(&["deploy"]).ok().says("on 2 servers").says("packages: node 18");
+    jecloud(&["deploy"]).ok().says("on 2 servers").says("packages: nodejs 18");
     let hosts = cloud.running();
     assert_eq!(hosts.len(), 2, "{hosts:?}");
     hosts.iter().for_each(|host| says(host, "one"));

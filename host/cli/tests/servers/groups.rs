@@ -1,6 +1,8 @@
 //! Several groups of servers: what runs on which of them.
 
-use jecloud_testkit::{Machines, Project, World, get};
+use std::time::Duration;
+
+use jecloud_testkit::{Machines, Project, World, eventually, get};
 
 use crate::{board, network, says};
 
@@ -213,4 +215,85 @@ fn redis_has_a_server_of_its_own() {
     project.write("server.js", &format!("{CLIENT}// once more\n"));
     project.jecloud(&["deploy"]).ok();
     says(&hosts[0], ":3");
+}
+
+/// The same app for several Redis: it asks a Sentinel who leads.
+const SENTINEL_CLIENT: &str = "
+const net = require('node:net');
+const { password } = new URL(process.env.REDIS_URL);
+const ask = (port, host, words) => new Promise((resolve, reject) => {
+  const socket = net.connect({ port, host, timeout: 1000 });
+  let answer = '';
+  socket.on('data', (data) => (answer += data));
+  socket.on('timeout', () => socket.destroy(new Error('silent')));
+  socket.on('error', reject);
+  socket.on('end', () => resolve(answer.split('\\r\\n')));
+  socket.write(`AUTH ${password}\\r\\n${words}\\r\\nQUIT\\r\\n`);
+});
+const leader = async () => {
+  for (const sentinel of process.env.REDIS_SENTINELS.split(',')) {
+    const [host, port] = sentinel.split(':');
+    const words = `SENTINEL get-master-addr-by-name ${process.env.REDIS_SENTINEL_NAME}`;
+    const answer = await ask(port, host, words).catch(() => []);
+    if (answer[3]) return { host: answer[3], port: answer[5] };
+  }
+  throw new Error('nobody leads');
+};
+const ready = async ({ host, port }) => {
+  const sentinels = process.env.REDIS_SENTINELS.split(',').map((sentinel) => sentinel.split(':'));
+  const known = await Promise.all(sentinels.map(([host, port]) => ask(port, host, 'INFO sentinel')));
+  const complete = known.filter((lines) => lines.some((line) => line.endsWith('slaves=1,sentinels=3')));
+  const replica = (await ask(port, host, 'INFO replication')).find((line) => line.startsWith('slave0:')) ?? '';
+  return `${complete.length} sentinels, ${/state=online/.test(replica) ? 'one follows' : 'nobody follows'}`;
+};
+const visit = ({ host, port }) => ask(port, host, 'INCR visits').then((answer) => `${host} ${answer[1]}`);
+require('node:http').createServer((request, response) => leader()
+  .then(request.url === '/ready' ? ready : visit)
+  .then((text) => response.end(text))
+  .catch((error) => { response.statusCode = 503; response.end(error.message); })
+).listen(process.env.PORT);
+";
+
+/// Two Redis and three Sentinels. The server of the one who leads loses its power: another one takes its place with what
+/// was written, and the one that comes back empty follows it.
+///
+/// Fails without the Sentinels (nobody takes its place), and without `started` of the hook (two lead in the end).
+#[test]
+fn one_redis_takes_the_place_of_another() {
+    let Some((mut network, hosts)) = network(4) else { return };
+    let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
+    let config = format!(
+        "app = \"shop\"\n[cloud]\nprovider = \"ssh\"\nkey = \"{}\"\n[servers.app]\nhosts = [\"{}\"]\n\
+         [servers.db]\nhosts = [\"{}\", \"{}\", \"{}\"]\n[services.node]\n[services.redis]\non = \"db\"\nreplicas = 1\n",
+        network.key().display(),
+        hosts[0],
+        hosts[1],
+        hosts[2],
+        hosts[3]
+    );
+    let files = [("jecloud.toml", config.as_str()), ("package.json", "{}"), ("server.js", SENTINEL_CLIENT)];
+    let project = world.project_called("shop", &files);
+    project.jecloud(&["deploy"]).ok().says("on 4 servers");
+    let all = ["app-1 web.1", "db-1 redis.1", "db-1 sentinel.1", "db-2 redis.1", "db-2 sentinel.1", "db-3 sentinel.1"];
+    assert_eq!(processes(&project, "production"), all);
+    let answer = || get(&format!("http://{}/", hosts[0])).ok().filter(|answer| answer.status == 200);
+    let from = |leader: &str| {
+        let from_it = || answer().filter(|answer| answer.body.starts_with(leader));
+        eventually(Duration::from_secs(60), "an answer of the one who leads", from_it).body
+    };
+    // Nobody takes the place of one before all know each other and the other one has everything.
+    let all_is_well = || {
+        let said = get(&format!("http://{}/ready", hosts[0])).ok()?.body;
+        (said == "3 sentinels, one follows").then_some(())
+    };
+    eventually(Duration::from_secs(60), "all know each other", all_is_well);
+    assert_eq!(from(&hosts[1]), format!("{} :1", hosts[1]));
+    network.kill(&hosts[1]);
+    assert_eq!(from(&hosts[2]), format!("{} :2", hosts[2]), "what was written is there");
+
+    network.start_at(&hosts[1]);
+    project.jecloud(&["fwd"]).ok();
+    eventually(Duration::from_secs(60), "the one that came back follows", all_is_well);
+    assert_eq!(from(&hosts[2]), format!("{} :3", hosts[2]));
+    assert_eq!(processes(&project, "production"), all);
 }

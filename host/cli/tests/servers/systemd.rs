@@ -66,7 +66,7 @@ fn from_bare_machines_through_a_power_cut_to_nothing() {
     let text = format!("{CURIOUS}{}", server("one"));
     let Some((mut machines, hosts, project)) = begin(2, settings, &text) else { return };
     project.write("Procfile", "web: node server.js '100% \"$HOME\" \\ %n'\n");
-    project.jecloud(&["deploy"]).ok().says("on 2 servers").says("node 18");
+    project.jecloud(&["deploy"]).ok().says("on 2 servers").says("nodejs 18");
     hosts.iter().for_each(|host| says(host, "one"));
     let secret = "hunter2 \"$HOME\\ %n 'x'".len();
     project

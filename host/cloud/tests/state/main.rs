@@ -1,5 +1,6 @@
 //! The compare-and-swap loop on stores that lose replies, and on a directory.
 
+mod backups;
 mod directory;
 mod edits;
 mod faulty;

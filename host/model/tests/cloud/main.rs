@@ -2,6 +2,7 @@
 
 mod groups;
 mod histories;
+mod laws;
 mod operations;
 mod planning;
 mod simulation;

@@ -48,7 +48,10 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
             }
         }
         for _ in 0..ROUNDS {
-            let context = asked.context(&release, work.document, work.document.current_version.as_ref());
+            let mut context = asked.context(&release, work.document, work.document.current_version.as_ref());
+            // As the next deployment finds it: what was installed a moment ago is not what was on the server.
+            let installed = all.get(asked.service).into_iter().flatten().filter(|package| package.pin);
+            context.pins.extend(installed.map(|package| (package.name.clone(), package.version.clone())));
             let packages = asked.required_packages(&context)?;
             if before.as_ref() == Some(&packages) {
                 break;
