@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use jecloud_disk::{DiskError, durable, fault};
+use jecloud_disk::{DiskError, durable, fault, tree};
 use jecloud_model::backup::{BackupState, Manifest};
 use jecloud_model::backup_policy::{BackupPolicy, to_delete};
 use jecloud_model::ids::{AppName, BackupId, Digest, EnvironmentName, ServiceName};
@@ -174,10 +174,11 @@ impl<'a> Backups<'a> {
         report: &mut dyn FnMut(Collecting),
     ) -> Result<(), CollectError> {
         let key = keys::sealed(manifest);
+        let here = directory.join(format!("{}.sealed", manifest.id));
         // Nobody else has this id: what is there was put there by somebody who was killed before the manifest.
         if !self.store.exists(&key)? {
             durable::create_dirs(directory, 0o700)?;
-            let here = directory.join(format!("{}.sealed", manifest.id));
+            sweep(directory)?;
             let fetched = fetch(machine, manifest, file, &here, &mut |done| {
                 report(Collecting::Fetching(manifest.clone(), done));
             });
@@ -189,6 +190,7 @@ impl<'a> Backups<'a> {
             durable::remove(&here)?;
             stored?;
         }
+        durable::remove(&here)?;
         point("cloud.backup.manifest")?;
         Ok(self.put_manifest(manifest)?)
     }
@@ -277,6 +279,18 @@ pub fn fetch(
         }
         Ok(())
     })
+}
+
+/// Removes what those left behind on this machine who were killed, and whose backups somebody else has collected.
+fn sweep(directory: &Path) -> Result<(), DiskError> {
+    for name in tree::list(directory)? {
+        let path = directory.join(name);
+        let age = tree::modified(&path)?.and_then(|written| SystemTime::now().duration_since(written).ok());
+        if age.is_some_and(|age| age > LEFT_OVER) {
+            durable::remove(&path)?;
+        }
+    }
+    Ok(())
 }
 
 struct Hashing<'a> {

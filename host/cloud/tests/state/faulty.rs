@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use jecloud_cloud::{Etag, Object, ObjectInfo, ObjectStore, PastObject, Precondition, PutResult, StoreError};
 use jecloud_model::ids::Digest;
+use jecloud_model::time::Timestamp;
 
 use crate::next_random;
 
@@ -158,8 +159,14 @@ impl ObjectStore for FaultyStore {
         Ok(())
     }
 
-    fn list(&self, _prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
-        unreachable!("the state is one object")
+    fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
+        let inside = self.inside();
+        let found = inside.objects.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(key, bytes)| ObjectInfo {
+            key: key.clone(),
+            size: bytes.len() as u64,
+            written: Timestamp::from_millisecond(0),
+        });
+        Ok(found.collect())
     }
 
     fn get_to_file(&self, _key: &str, _file: &Path) -> Result<bool, StoreError> {
