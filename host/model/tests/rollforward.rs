@@ -571,27 +571,3 @@ fn old_failures_are_forgotten_and_nothing_else() {
     assert_eq!(left[0], &ids[0]);
     assert_eq!(left[1..], ids[ids.len() - KEPT_FAILURES..].iter().collect::<Vec<_>>());
 }
-
-/// Fails where a backup that failed gives data back that was never replaced, and where one that was replaced is not given
-/// back.
-#[test]
-fn what_failed_is_put_back_where_something_was_replaced() {
-    for (state, then) in [
-        (RestoreState::Unsealing, RestoreState::Failed),
-        (RestoreState::Replacing, RestoreState::Replacing),
-        (RestoreState::Checking, RestoreState::Replacing),
-    ] {
-        let now = Timestamp::from_millisecond(0);
-        let mut restore = Restore::wanted(service(), manifest(&BackupId::new(now, [0; 4]), now), now);
-        restore.state = state;
-        restore.fail(Failure::because("of the test"));
-        assert_eq!((restore.state, restore.is_putting_back()), (then, then == RestoreState::Replacing));
-        assert_eq!(restore.failure.as_ref().map(|(state, _)| *state), Some(state));
-        // What is put back is not replaced again, and does not fail a second time.
-        restore.finish_state(RestoreState::Replacing);
-        restore.fail(Failure::because("of another reason"));
-        assert_eq!(restore.state, then);
-        restore.data_is_back();
-        assert_eq!(restore.state, RestoreState::Failed);
-    }
-}
