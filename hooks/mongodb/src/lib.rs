@@ -4,6 +4,7 @@
 //! loopback interface, and where what runs on other servers needs it, on the address by which they reach it. What a driver
 //! gets acknowledged is in the journal on the disk. The app is told where it is in `MONGODB_URL` and `MONGO_URL`.
 
+mod backup;
 mod configuration;
 pub mod release;
 pub mod settings;
@@ -167,4 +168,4 @@ fn check_data(context: &Context, now: Series) -> Result<Step, Problem> {
     }
 }
 
-jecloud_sdk::export!(MongoHook, setup);
+jecloud_sdk::export!(MongoHook, setup, backup);

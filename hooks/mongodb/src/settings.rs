@@ -26,6 +26,11 @@ pub const SCHEMA: &str = r#"{
       "type": "string",
       "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,62}$"
     },
+    "replicas": {
+      "description": "Members of the replica set: 1.",
+      "type": "integer",
+      "minimum": 1
+    },
     "shards": {
       "description": "Groups of members that hold different data: 1.",
       "type": "integer",
@@ -63,6 +68,7 @@ pub struct Settings {
     pub version: Option<String>,
     memory: Option<String>,
     database: Option<String>,
+    replicas: Option<u32>,
     shards: Option<u32>,
     /// A repository in place of MongoDB's own.
     pub mirror: Option<String>,
@@ -94,6 +100,12 @@ impl Settings {
         if settings.cache_mib().is_some_and(|mib| mib < SMALLEST_CACHE) {
             return Err(Problem::new(format!("MongoDB needs a cache of at least {SMALLEST_CACHE}mb"))
                 .hint(format!("write `memory = \"{SMALLEST_CACHE}mb\"` below {table} in jecloud.toml")));
+        }
+        if let Some(replicas) = settings.replicas.filter(|replicas| *replicas > 1) {
+            return Err(Problem::new(format!("`replicas = {replicas}`: this hook does not add members to a set yet"))
+                .hint(format!(
+                    "take `replicas` out of {table}; the data of one member stays usable for more of them"
+                )));
         }
         if let Some(shards) = settings.shards.filter(|shards| *shards > 1) {
             return Err(Problem::new(format!("`shards = {shards}`: MongoDB in shards is not set up by this hook"))

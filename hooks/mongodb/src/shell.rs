@@ -12,8 +12,11 @@ use crate::{KEY, LOOPBACK, PASSWORD, PORT, SET, SHELL};
 /// The shell's home: it keeps files of its own there.
 const HOME: &str = "{data}/shell";
 
-/// No script takes so long but one that copies data.
+/// How long what takes as long with more data may take.
 const TIMEOUT: Duration = Duration::from_secs(3 * 60);
+
+/// How long what takes longer with more data may take.
+const LONG: Duration = Duration::from_secs(60 * 60);
 
 /// The shell's own configuration: it keeps no logs, tells nobody what it does, and asks for no newer shell.
 /// <https://www.mongodb.com/docs/mongodb-shell/reference/customize-shell-settings/>
@@ -30,10 +33,17 @@ pub(crate) enum Script {
     SetUp,
     /// Lets a newer series use what the one before could not read.
     Raise,
+    /// Copies the files of the database, and says what is in them.
+    Copy,
+    /// Puts a copy in the place of the data.
+    Restore,
+    /// Says what is in the data.
+    Contents,
 }
 
 impl Script {
-    const ALL: [Self; 4] = [Self::Connection, Self::Look, Self::SetUp, Self::Raise];
+    const ALL: [Self; 7] =
+        [Self::Connection, Self::Look, Self::SetUp, Self::Raise, Self::Copy, Self::Restore, Self::Contents];
 
     fn name(self) -> &'static str {
         match self {
@@ -41,6 +51,9 @@ impl Script {
             Self::Look => "look",
             Self::SetUp => "set-up",
             Self::Raise => "raise",
+            Self::Copy => "copy",
+            Self::Restore => "restore",
+            Self::Contents => "contents",
         }
     }
 
@@ -51,6 +64,9 @@ impl Script {
             Self::Look => "look how MongoDB is",
             Self::SetUp => "set MongoDB up",
             Self::Raise => "let MongoDB use what is new in its version",
+            Self::Copy => "copy the data of MongoDB",
+            Self::Restore => "put the copy in the place of the data",
+            Self::Contents => "count what MongoDB has",
         }
     }
 
@@ -60,6 +76,17 @@ impl Script {
             Self::Look => include_str!("shell/look.js"),
             Self::SetUp => include_str!("shell/set-up.js"),
             Self::Raise => include_str!("shell/raise.js"),
+            Self::Copy => include_str!("shell/copy.js"),
+            Self::Restore => include_str!("shell/restore.js"),
+            Self::Contents => include_str!("shell/contents.js"),
+        }
+    }
+
+    /// How long it may take.
+    fn timeout(self) -> Duration {
+        match self {
+            Self::Copy | Self::Restore | Self::Contents => LONG,
+            Self::Connection | Self::Look | Self::SetUp | Self::Raise => TIMEOUT,
         }
     }
 }
@@ -72,13 +99,19 @@ pub(crate) fn files(plan: Plan) -> Plan {
     })
 }
 
-/// The command that runs a script.
-pub(crate) fn run(script: Script, context: &Context, settings: &Settings) -> Command {
+/// The command that runs a script which needs no server.
+pub(crate) fn offline(script: Script) -> Command {
     Command::new(script.name(), script.title())
         .argv([SHELL, "--quiet", "--norc", "--nodb", &format!("{HOME}/{}.js", script.name())])
         .cwd("{data}")
-        .timeout(TIMEOUT)
+        .timeout(script.timeout())
         .env("HOME", HOME)
+        .env("MONGODB_DATA", "{data}")
+}
+
+/// The command that runs a script.
+pub(crate) fn run(script: Script, context: &Context, settings: &Settings) -> Command {
+    offline(script)
         .env("MONGODB_SET", SET)
         .env("MONGODB_KEY", format!("{{secret:{KEY}}}"))
         .env("MONGODB_HOST", context.fact("host").unwrap_or(LOOPBACK))
@@ -130,7 +163,7 @@ pub(crate) fn printed(result: &CommandResult) -> Result<&str, Problem> {
     if !result.succeeded() {
         let how = match result.exit_status {
             Some(status) => format!("ended with status {status}"),
-            None => format!("was not done after {} seconds", TIMEOUT.as_secs()),
+            None => "took too long".to_owned(),
         };
         let why = last(&result.stderr).or_else(|| last(&result.stdout)).map(|why| format!(": {why}"));
         return Err(Problem::new(format!("the script {} {how}{}", result.id, why.unwrap_or_default()))

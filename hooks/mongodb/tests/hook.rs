@@ -160,6 +160,7 @@ fn settings_are_followed_or_refused() {
     let refused = |key: &str, value: serde_json::Value| problem(plan(&with("6.0.5").setting(key, value).build()));
     assert!(refused("memory", "100mb".into()).contains("memory = \"256mb\""));
     assert!(refused("database", "admin".into()).contains("database = \"guestbook-data\""));
+    assert!(refused("replicas", 3.into()).contains("take `replicas` out"));
     assert!(refused("shards", 2.into()).contains("take `shards` out"));
     let app = testing::context("admin").service("mongodb").fact("program:mongod", "/usr/bin/mongod db version v6.0.5");
     assert!(problem(plan(&app.build())).contains("MongoDB's own"));

@@ -80,12 +80,14 @@ pub(crate) fn compose(
         .map(|resolved| {
             let wish = wished.services.get(&resolved.service);
             let options = &resolved.description.options;
+            let gives = match options.get("gives") {
+                Some(OptionValue::Texts(names)) => names.clone(),
+                _ => Vec::new(),
+            };
             let service = ReleaseService {
                 on: several.then(|| wished.group(wish.and_then(|wish| wish.on.as_ref())).clone()),
-                gives: match options.get("gives") {
-                    Some(OptionValue::Texts(names)) => names.clone(),
-                    _ => Vec::new(),
-                },
+                apart: !gives.is_empty() && resolved.description.inputs.is_empty(),
+                gives,
                 peers: wants_peers(&resolved.description, &resolved.settings),
                 hook: resolved.digest.clone(),
                 settings: resolved.settings.clone(),

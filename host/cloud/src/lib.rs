@@ -30,7 +30,9 @@ pub use machines::{Details, Found, Interactive, Machine, MachineError, Machines,
 pub use object_store::{Cause, Etag, Object, ObjectInfo, ObjectStore, PastObject, Precondition, PutResult, StoreError};
 pub use perform::Sources;
 pub use progress::{ObjectName, Progress, Reporter};
-pub use protocol::{EnvironmentStatus, FoundBackup, RolledForward, Server, ServerBackups, ServerStatus, Wants, check};
+pub use protocol::{
+    EnvironmentStatus, FoundBackup, LastWords, RolledForward, Server, ServerBackups, ServerStatus, Wants, check,
+};
 pub use roll_forward::{Cloud, End, Options, Report, RollForwardError, roll_forward};
 pub use secrets::SecretsFile;
 pub use state::{Known, PastState, StateError, StateFile};

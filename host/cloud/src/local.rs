@@ -15,6 +15,7 @@ use jecloud_model::layout::ServerRoot;
 
 use crate::machines::{Details, Found, Interactive, Machine, MachineError, Machines, Output};
 use crate::object_store::ObjectStore;
+use crate::protocol::LastWords;
 
 /// The most that a command may answer: a status of a hundred environments is far below.
 const KEEP_BYTES: usize = 16 << 20;
@@ -140,16 +141,17 @@ impl Machine for LocalMachine {
         cancel: &dyn Fn() -> bool,
     ) -> Result<(), MachineError> {
         let enough = Cell::new(false);
+        let mut last = LastWords::default();
         let limits = RunLimits { timeout: FOLLOW_TIMEOUT, keep_bytes: 64 * 1024 };
         let finished = run(self.launch(args), limits, &|| enough.get() || cancel(), &mut |stream, line| {
-            if stream == Stream::Out && !enough.get() && on_line(line).is_break() {
+            if stream == Stream::Out && !enough.get() && !last.take(line) && on_line(line).is_break() {
                 enough.set(true);
             }
         })
         .map_err(|error| Self::unreachable(args, error.into()))?;
         match finished.status {
             Ended::Exit(status) => {
-                let output = Output { status, stdout: finished.stdout, stderr: finished.stderr };
+                let output = Output { status, stdout: last.into_bytes(), stderr: finished.stderr };
                 if status == 0 || enough.get() { Ok(()) } else { crate::protocol::check("follow", &output).map(drop) }
             }
             Ended::Cancelled => Ok(()),

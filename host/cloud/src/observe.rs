@@ -115,9 +115,11 @@ fn ask(
     let Some(wanted) = environment.wanted_release().filter(|_| !environment.destroying) else { return Ok(Ok(seen)) };
     let told = seen.document.as_ref().map_or(Outcome::Unknown, |document| document.outcome(wanted.release.number));
     if told == Outcome::Unknown {
+        let release = &wanted.release;
+        let asked = release.services.iter().filter(|(name, _)| release.asks(name, Some(&place.server.group)));
         let needed = Wants {
-            versions: [wanted.release.version.clone()].into(),
-            hooks: wanted.release.services.values().map(|service| service.hook.clone()).collect(),
+            versions: [release.version.clone()].into(),
+            hooks: asked.map(|(_, service)| service.hook.clone()).collect(),
         };
         let lacks = server.want(app, &place.environment, &needed)?;
         seen.lacks_versions = lacks.versions;

@@ -14,7 +14,7 @@ use jecloud_model::events::What;
 use jecloud_model::ids::{AppName, Digest, ReleaseNumber, VersionId};
 use jecloud_model::release::Release;
 use jecloud_model::secrets::SecretValue;
-use jecloud_model::topology::Order;
+use jecloud_model::topology::{Order, Topology};
 
 use crate::backup_key::backup_key;
 use crate::keys;
@@ -143,7 +143,7 @@ impl Workplace<'_> {
                 let release = self.release(*number).ok_or_else(|| lost(&name))?.clone();
                 if !release.secrets.is_empty() {
                     point("cloud.server.secrets", &name)?;
-                    server.put_secrets(self.app(), environment, &self.secrets(&name, &release)?)?;
+                    server.put_secrets(self.app(), environment, &self.secrets(&name, &release, topology)?)?;
                 }
                 if release.services.values().any(|service| service.backup.is_some()) {
                     self.put_backup_key(&name, server)?;
@@ -189,14 +189,26 @@ impl Workplace<'_> {
         }
     }
 
-    /// The values that a release uses, as they are now: a release from before a secret was changed gets the new one.
-    fn secrets(&self, name: &str, release: &Release) -> Result<BTreeMap<String, SecretValue>, MachineError> {
+    /// The values that this server needs for a release, as they are now: a release from before a secret was changed gets
+    /// the new one. What serves until then may be started again meanwhile, and keeps what it needs.
+    fn secrets(
+        &self,
+        name: &str,
+        release: &Release,
+        topology: &Topology,
+    ) -> Result<BTreeMap<String, SecretValue>, MachineError> {
+        let environment = self.state.environments.get(&self.place.environment);
+        let serving = environment.and_then(|environment| environment.serving_release()).map(|serving| &serving.release);
         let file = SecretsFile::new(self.store, &self.place.environment, self.world);
         let secrets = file.read().map_err(|source| MachineError::Object { server: name.to_owned(), source })?;
-        secrets.values_for(release).map_err(|missing| MachineError::Refused {
+        let mut values = secrets.values_of(release.secrets_on(topology)).map_err(|missing| MachineError::Refused {
             error: format!("{} needs the secret {missing}, which is not there any more", release.number),
             hint: format!("Set it with `jecloud env set --secret {missing}`, or deploy what does not need it."),
-        })
+        })?;
+        let before = serving.map(|serving| serving.secrets_on(topology)).unwrap_or_default();
+        let still_there = before.into_iter().filter(|name| secrets.secrets.contains_key(*name));
+        values.extend(secrets.values_of(still_there).unwrap_or_default());
+        Ok(values)
     }
 
     fn put(&self, name: &str, key: &str, object: &ObjectName) -> Result<PathBuf, MachineError> {

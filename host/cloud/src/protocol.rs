@@ -173,7 +173,7 @@ impl<'a> Server<'a> {
         self.tell(&["put-hook", digest.as_str(), &file.to_string_lossy()], None, TAKE_TIMEOUT)
     }
 
-    /// Gives the server the secrets of an environment: all that a release uses.
+    /// Gives the server the secrets of an environment: all that it needs for a release, and no others.
     pub fn put_secrets(
         &self,
         app: &AppName,
@@ -363,6 +363,33 @@ pub fn check(command: &str, output: &Output) -> Result<(), MachineError> {
             let answer = format!("exit status {}, {}", output.status, end_of(said));
             Err(MachineError::Garbled { server: "local".to_owned(), command: command.to_owned(), answer })
         }
+    }
+}
+
+/// The answer of a server that says no to whoever follows something: it is told from the lines before it.
+#[derive(Debug, Default)]
+pub struct LastWords(Option<String>);
+
+/// What is kept of an answer: more than any has.
+const LONGEST_ANSWER: usize = 64 << 10;
+
+impl LastWords {
+    /// Whether a line is one of the answer, which begins with a brace that no other line is: it is kept then.
+    pub fn take(&mut self, line: &str) -> bool {
+        if line == "{" {
+            self.0 = Some(String::new());
+        }
+        let Some(words) = &mut self.0 else { return false };
+        if words.len() + line.len() < LONGEST_ANSWER {
+            words.push_str(line);
+            words.push('\n');
+        }
+        true
+    }
+
+    /// The answer, for [`check`].
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0.unwrap_or_default().into_bytes()
     }
 }
 

@@ -75,6 +75,10 @@ pub struct ReleaseService {
     /// How its data is backed up; none where its hook cannot do that, or did not say so to the JeCloud that recorded it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupPolicy>,
+    /// Whether it is something of its own, as a database is, and nothing of the app's code runs for it: it gives
+    /// variables, and its hook wants to see none of the app's files.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
 }
 
 /// A secret that a release uses.
@@ -146,6 +150,7 @@ pub(crate) mod tests {
             gives: vec![],
             peers: false,
             backup: None,
+            apart: false,
         };
         Release {
             format: Format::default(),

@@ -130,17 +130,20 @@ impl Secrets {
         (used, missing)
     }
 
-    /// The values that a release uses, for a server.
+    /// The values of these.
     ///
     /// # Errors
     ///
     /// The name of one that is not there any more.
-    pub fn values_for(&self, release: &Release) -> Result<BTreeMap<String, SecretValue>, String> {
-        let value = |name: &String| match self.secrets.get(name) {
-            Some(secret) => Ok((name.clone(), secret.value.clone())),
-            None => Err(name.clone()),
+    pub fn values_of<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<BTreeMap<String, SecretValue>, String> {
+        let value = |name: &str| match self.secrets.get(name) {
+            Some(secret) => Ok((name.to_owned(), secret.value.clone())),
+            None => Err(name.to_owned()),
         };
-        release.secrets.keys().map(value).collect()
+        names.into_iter().map(value).collect()
     }
 }
 
@@ -195,7 +198,7 @@ mod tests {
         assert_eq!(used["password"], ReleaseSecret { revision: 3, variable: false });
         assert!(missing.is_empty() && !used.contains_key("other"));
         release.secrets = used.clone();
-        let values = secrets.values_for(&release).expect("all there");
+        let values = secrets.values_of(release.secrets.keys().map(String::as_str)).expect("all there");
         assert_eq!(values.keys().collect::<Vec<_>>(), ["TOKEN", "password"]);
         // What is set to what it is is no change; anything else is.
         secrets.set("TOKEN", value("one"));
@@ -206,7 +209,7 @@ mod tests {
         secrets.unset(&["TOKEN".to_owned()]);
         secrets.unset(&["TOKEN".to_owned()]);
         assert_eq!(secrets.revision, before + 1);
-        assert_eq!(secrets.values_for(&release), Err("TOKEN".to_owned()));
+        assert_eq!(secrets.values_of(release.secrets.keys().map(String::as_str)), Err("TOKEN".to_owned()));
     }
 
     #[test]

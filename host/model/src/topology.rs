@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cloud::ServerName;
 use crate::ids::{ProcessName, ServerGroup, ServiceName};
-use crate::release::{Release, ReleaseService};
+use crate::release::{Release, ReleaseSecret, ReleaseService};
+use crate::template::{Placeholder, Template};
 
 /// What a server is told of itself and of the others along with a release: everything that what runs on it depends on
 /// besides the release. Nothing here is secret.
@@ -131,6 +132,43 @@ impl Release {
         if self.has_process_on(group) { of_services.filter(before).collect() } else { BTreeSet::new() }
     }
 
+    /// The services that may have a process on a server of a group, or of which nobody but their hooks knows that they
+    /// have none there: those that belong to the group, and all where processes are put onto it by their names.
+    fn may_run(&self, group: Option<&ServerGroup>) -> impl Iterator<Item = (&ServiceName, &ReleaseService)> {
+        let any = group.is_some_and(|group| self.has_process_on(group));
+        self.services.iter().filter(move |(_, service)| any || service.belongs_to(group))
+    }
+
+    /// Whether a server of a group has to ask the hook of a service: where it may run something of it. Where processes are
+    /// named, those that run the app ask all, because nobody else finds out that a name is that of none.
+    pub fn asks(&self, service: &ServiceName, group: Option<&ServerGroup>) -> bool {
+        let looks_for_names = |group: &ServerGroup| {
+            let takers = self.groups().into_iter().any(|group| self.takes(group));
+            !self.processes.is_empty() && (self.takes(group) || !takers)
+        };
+        group.is_some_and(looks_for_names) || self.may_run(group).any(|(name, _)| name == service)
+    }
+
+    /// The secrets that a server needs for what may run on it: those that hooks of these services have filled in, those in
+    /// values that services on other servers give, and the variables, where it may run the app's code.
+    pub fn secrets_on(&self, topology: &Topology) -> BTreeSet<&str> {
+        let group = topology.group();
+        let mut asked: BTreeSet<String> = BTreeSet::new();
+        for template in topology.values.values().filter_map(|value| Template::parse(value).ok()) {
+            let secrets = template.placeholders().filter_map(|placeholder| match placeholder {
+                Placeholder::Secret(name) => Some(name.clone()),
+                _ => None,
+            });
+            asked.extend(secrets);
+        }
+        asked.extend(self.may_run(group).flat_map(|(_, service)| service.powers.secrets.clone()));
+        let of_app = self.may_run(group).any(|(_, service)| !service.apart);
+        let is_needed = |(name, secret): &(&String, &ReleaseSecret)| {
+            !self.is_split() || group.is_none() || (secret.variable && of_app) || asked.contains(*name)
+        };
+        self.secrets.iter().filter(is_needed).map(|(name, _)| name.as_str()).collect()
+    }
+
     /// Whether a service that belongs to `group` gives variables to servers of other groups.
     pub fn gives_from(&self, group: &ServerGroup) -> bool {
         let mut takers = self.groups().into_iter().filter(|taker| *taker != group && self.takes(taker));
@@ -247,6 +285,71 @@ mod tests {
         let together = split(&[("node", "app", &[]), ("redis", "app", &["A"])], &[]);
         assert!(!together.gives_from(&group("app")), "nobody else is there");
         assert_eq!(names(&together.needs(&group("app"))), "");
+    }
+
+    /// Node on `app`, and on `db` a Redis that nothing of the app runs for; a variable, a secret of each hook, and one that
+    /// only an environment before this one used.
+    fn with_secrets(processes: &[(&str, &str)]) -> Release {
+        let mut release = split(&[("node", "app", &[]), ("redis", "db", &["REDIS_URL"])], processes);
+        for (service, secret) in [("node", "node-key"), ("redis", "redis-password")] {
+            let service = release.services.get_mut(&service.parse::<ServiceName>().unwrap()).unwrap();
+            service.powers.secrets = vec![secret.to_owned()];
+            service.apart = secret == "redis-password";
+        }
+        for (name, variable) in [("TOKEN", true), ("node-key", false), ("redis-password", false)] {
+            release.secrets.insert(name.to_owned(), ReleaseSecret { revision: 1, variable });
+        }
+        release
+    }
+
+    fn secrets(release: &Release, server: &str, given: &str) -> String {
+        let values = BTreeMap::from([("REDIS_URL".to_owned(), given.to_owned())]);
+        let topology = Topology { server: server.parse().ok(), values, ..Topology::default() };
+        release.secrets_on(&topology).into_iter().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Fails where a server gets what only others need, and where it lacks what it may need itself.
+    #[test]
+    fn a_server_gets_the_secrets_that_it_may_need() {
+        let url = "redis://:{secret:redis-password}@10.0.0.2:6379";
+        let mut release = with_secrets(&[("web", "")]);
+        assert_eq!(secrets(&release, "db-1", ""), "redis-password");
+        assert_eq!(secrets(&release, "app-1", ""), "TOKEN node-key");
+        assert_eq!(secrets(&release, "app-1", url), "TOKEN node-key redis-password");
+        // Whose process this is only the hooks know.
+        let moved = with_secrets(&[("worker", "jobs")]);
+        assert_eq!(secrets(&moved, "jobs-1", ""), "TOKEN node-key redis-password");
+        assert_eq!(secrets(&moved, "db-1", ""), "redis-password");
+        // Something may run the app's code beside the database; where nobody said which server it is, and where all are
+        // the same, it needs all.
+        release.services.get_mut(&"redis".parse::<ServiceName>().unwrap()).unwrap().apart = false;
+        assert_eq!(secrets(&release, "db-1", ""), "TOKEN redis-password");
+        assert_eq!(secrets(&release, "", ""), "TOKEN node-key redis-password");
+        let mut whole = with_secrets(&[]);
+        whole.services.values_mut().for_each(|service| service.on = None);
+        assert_eq!(secrets(&whole, "db-1", ""), "TOKEN node-key redis-password");
+    }
+
+    /// Fails where a server has to have all hooks, where one lacks a hook whose process may run on it, and where nobody
+    /// has all of them although there is a name to be looked for.
+    #[test]
+    fn a_server_asks_the_hooks_that_it_has_to() {
+        let asked = |release: &Release, on: &str| {
+            let on: Option<ServerGroup> = on.parse().ok();
+            let names = release.services.keys().filter(|name| release.asks(name, on.as_ref()));
+            names.map(ServiceName::as_str).collect::<Vec<_>>().join(" ")
+        };
+        let plain = with_secrets(&[]);
+        assert_eq!([asked(&plain, "app"), asked(&plain, "db"), asked(&plain, "")], ["node", "redis", "node redis"]);
+        let named = with_secrets(&[("web", "")]);
+        assert_eq!([asked(&named, "app"), asked(&named, "db")], ["node redis", "redis"]);
+        let moved = with_secrets(&[("worker", "jobs")]);
+        assert_eq!(["app", "db", "jobs"].map(|on| asked(&moved, on)), ["node redis", "redis", "node redis"]);
+        let onto_redis = with_secrets(&[("worker", "db")]);
+        assert_eq!([asked(&onto_redis, "app"), asked(&onto_redis, "db")], ["node redis", "node redis"]);
+        // All give something: none of them would look for the name.
+        let only_givers = split(&[("a", "x", &["A"]), ("b", "y", &["B"])], &[("p", "")]);
+        assert_eq!([asked(&only_givers, "x"), asked(&only_givers, "y")], ["a b", "a b"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use jecloud_cloud::{Interactive, Machine, MachineError, ObjectStore, Output, check};
+use jecloud_cloud::{Interactive, LastWords, Machine, MachineError, ObjectStore, Output, check};
 use jecloud_model::layout::ServerRoot;
 
 use crate::binaries::Binaries;
@@ -320,10 +320,15 @@ impl Machine for RemoteMachine {
     ) -> Result<(), MachineError> {
         let (program, root) = (text(&self.places.program), text(self.places.root.path()));
         let argv = self.command(args, &program, &root);
-        let result = self.once_more(|session| session.follow(&argv, on_line, cancel));
+        let mut last = LastWords::default();
+        let mut on_line = |line: &str| if last.take(line) { ControlFlow::Continue(()) } else { on_line(line) };
+        let result = self.once_more(|session| session.follow(&argv, &mut on_line, cancel));
         match result {
             Ok(finished) if finished.ended == Ended::Enough => Ok(()),
-            Ok(finished) => check("follow", &self.output(args, finished)?).map_err(|error| self.named(error)),
+            Ok(finished) => {
+                let finished = Finished { stdout: last.into_bytes(), ..finished };
+                check("follow", &self.output(args, finished)?).map_err(|error| self.named(error))
+            }
             Err(RemoteError::Cancelled { .. }) => Ok(()),
             Err(error) => Err(self.failed(error)),
         }

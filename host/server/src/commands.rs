@@ -158,7 +158,7 @@ impl Runner<'_> {
             .args(arguments)
             .cwd(cwd)
             .user(user)
-            .env(Environment::exactly(crate::secrets::filled(&self.place.root, env)?));
+            .env(Environment::exactly(crate::secrets::filled(&self.place.root, &env)?));
         let limits = RunLimits { timeout: Duration::from_millis(command.timeout_ms.into()), keep_bytes: KEPT_OUTPUT };
         let finished = jecloud_launch::run(launch, limits, self.cancel, &mut |_, line| {
             self.tell(What::Output { line: line.to_owned() });

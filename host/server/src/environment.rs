@@ -71,10 +71,12 @@ impl<'a> Surroundings<'a> {
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
         ]);
         let plain = release.env.iter().map(|(name, value)| (name.clone(), escape(value)));
-        let secret = release.secrets.iter().filter(|(_, secret)| secret.variable);
+        let topology = place.topology(release.number)?;
+        let here = release.secrets_on(&topology);
+        let secret = release.secrets.iter().filter(|(name, secret)| secret.variable && here.contains(name.as_str()));
         let after = plain.chain(secret.map(|(name, _)| (name.clone(), secrets::placeholder(name)))).collect();
         let source = place.root.version(&release.version);
-        let host = place.topology(release.number)?.host().to_owned();
+        let host = topology.host().to_owned();
         let before = of_host.clone();
         Ok(Self { release, service, source, data, packages, host, of_host, before, after, user, none: BTreeMap::new() })
     }

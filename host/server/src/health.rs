@@ -104,7 +104,7 @@ fn command(spec: &ProcessSpec, argv: &[String], user: Option<jecloud_launch::Use
         return Finding::NotYet("has an empty health command".to_owned());
     };
     // It is asked as its clients ask it.
-    let env = match secrets::filled(root, spec.env.clone()) {
+    let env = match secrets::filled(root, &spec.env) {
         Ok(env) => env,
         Err(error) => return Finding::NotYet(format!("cannot be asked for its health: {}", chain(&error))),
     };

@@ -78,7 +78,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// Loads the hooks of all services of a release and gathers their inputs.
+    /// Loads the hooks of all services that this server has to ask and gathers their inputs.
     pub(crate) fn of_release(server: &Server, release: &'a Release, place: &Place) -> Result<Vec<Self>, ServerError> {
         let component = |digest: &Digest| Ok(durable::read(&server.root.hook(digest))?);
         let source = place.root.version(&release.version);
@@ -105,6 +105,7 @@ impl<'a> Asked<'a> {
         release
             .services
             .iter()
+            .filter(|(service, _)| release.asks(service, topology.group()))
             .map(|(service, wish)| {
                 let hook = load(server, component, service, &wish.hook)?;
                 let description = hook.describe().map_err(|error| hook_failure(service, &error))?.answer;

@@ -1,5 +1,6 @@
 //! What the processes of an environment write.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -28,8 +29,8 @@ pub struct LogWish {
 }
 
 impl LogWish {
-    /// Whether one of those of whom lines are asked is among those who have written any.
-    pub(crate) fn has_written(&self, known: &[String]) -> bool {
+    /// Whether one of those of whom lines are asked is among these.
+    fn is_among(&self, known: &BTreeSet<String>) -> bool {
         match &self.process {
             None => !known.is_empty(),
             Some((name, Some(index))) => known.contains(&format!("{name}.{index}")),
@@ -46,8 +47,8 @@ pub(crate) fn of_files(
 ) -> Result<(), ServerError> {
     let mut names = of_processes(place, wish)?;
     if names.is_empty() && !wish.follow {
-        let known: Vec<String> = of_processes(place, &LogWish::default())?.iter().map(InstanceId::short).collect();
-        return Err(nothing(wish, &known).into());
+        let written = of_processes(place, &LogWish::default())?.iter().map(InstanceId::short).collect();
+        return nothing(place, wish, written);
     }
     let mut followed: Vec<Follow> = Vec::new();
     let mut lines = Vec::new();
@@ -97,15 +98,27 @@ fn pause() {
     std::thread::sleep(GLANCE);
 }
 
-/// There is nothing to be shown. `known` are those who have written anything.
-pub(crate) fn nothing(wish: &LogWish, known: &[String]) -> Failure {
+/// There is nothing to be shown, which is well where who is meant exists and has not written anything, or not lately.
+/// `written` are those who ever have.
+pub(crate) fn nothing(place: &Place, wish: &LogWish, written: BTreeSet<String>) -> Result<(), ServerError> {
+    let mut known = written;
+    let document = place.document()?;
+    let deploying = document.deployment.as_ref().map(|deployment| deployment.release);
+    for release in document.serving_release().into_iter().chain(deploying) {
+        let processes = place.prepared(release)?.map(|prepared| prepared.processes).unwrap_or_default();
+        known.extend(processes.iter().map(|process| process.id.short()));
+    }
+    if wish.is_among(&known) { Ok(()) } else { Err(unknown(wish, &known).into()) }
+}
+
+fn unknown(wish: &LogWish, known: &BTreeSet<String>) -> Failure {
     let name = wish.process.as_ref().map(|(name, index)| match index {
         Some(index) => format!("{name}.{index}"),
         None => name.to_string(),
     });
     match (name, known.is_empty()) {
         (Some(name), false) => Failure::because(format!("no process {name} has written anything"))
-            .hint(format!("There are: {}.", known.join(", "))),
+            .hint(format!("There are: {}.", known.iter().map(String::as_str).collect::<Vec<_>>().join(", "))),
         _ => Failure::because("no process has written anything yet"),
     }
 }

@@ -44,5 +44,5 @@ pub fn one_off(server: &Server, place: &Place, command: &[String]) -> Result<Lau
         .cwd(place.root.version(&release.version))
         .user(user)
         .input(Input::Inherit)
-        .env(Environment::exactly(secrets::filled(&place.root, env)?)))
+        .env(Environment::exactly(secrets::filled(&place.root, &env)?)))
 }

@@ -13,7 +13,8 @@ use crate::hooks::Asked;
 use crate::wishes::{self, Planned};
 
 /// The services that are prepared on this server: those that belong to its group, and those that have a process which
-/// runs here. Which service has it nobody but its hook knows: all are asked for their plans, and nothing is done.
+/// runs here. Which service has it nobody but its hook knows: those that may have it are asked for their plans, and
+/// nothing is done.
 ///
 /// # Errors
 ///
@@ -46,7 +47,7 @@ fn choose(
     release: &Release,
     group: Option<&ServerGroup>,
 ) -> Result<BTreeSet<ServiceName>, ServerError> {
-    let all_known = plans.iter().all(|(_, plan)| plan.is_some());
+    let all_known = plans.len() == release.services.len() && plans.iter().all(|(_, plan)| plan.is_some());
     let processes = |plan: &Option<Plan>| plan.iter().flat_map(|plan| &plan.processes).cloned().collect::<Vec<_>>();
     let names: Vec<String> =
         plans.iter().flat_map(|(_, plan)| processes(plan)).map(|process| process.name.to_string()).collect();

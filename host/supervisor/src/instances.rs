@@ -1,6 +1,7 @@
 //! One process: what is known of it, and what can be done to it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 
 use jecloud_launch::{Child, Ended, Environment, Launch, Signal, User, group_members, signal_group};
@@ -106,7 +107,11 @@ impl Starter<'_> {
         let user = self.user(place, spec)?;
         let (program, args) = spec.argv.split_first().ok_or("its command is empty")?;
         let home = self.root.environment(&place.0, &place.1);
-        let mut env = secrets::fill(&spec.env, &home).map_err(|error| crate::chain(&error))?;
+        let mut env: BTreeMap<OsString, OsString> = secrets::fill(&spec.env, &home)
+            .map_err(|error| crate::chain(&error))?
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
         let mark = Mark {
             app: place.0.clone(),
             environment: place.1.clone(),

@@ -92,9 +92,7 @@ fn wish(root: &ServerRoot, app_user: &AppUser, name: &UnitName, spec: ProcessSpe
         let place = root.environment(&name.app, &name.environment);
         // Without their values, which the error does not hold either.
         let filled = secrets::fill(&spec.env, &place).map_err(|error| jecloud_model::chain(&error))?;
-        let text = |text: std::ffi::OsString| text.into_string().map_err(|_| "a variable is no text".to_owned());
-        let variables: Vec<(String, String)> =
-            filled.into_iter().map(|(name, value)| Ok((text(name)?, text(value)?))).collect::<Result<_, String>>()?;
+        let variables: Vec<(String, String)> = filled.into_iter().collect();
         unit::render(root, name, &spec, user, &variables)
     })();
     Wanted { spec, files }

@@ -15,6 +15,18 @@ use crate::sshd::{answers, keygen};
 /// How long a machine may take to answer.
 const START: Duration = Duration::from_secs(30);
 
+/// How lines of its SSH server begin that say of every connection the same.
+const ORDINARY: [&str; 8] = [
+    "Accepted ",
+    "Close session",
+    "Connection from",
+    "Postponed ",
+    "Received disconnect",
+    "Starting session",
+    "Transferred",
+    "User child",
+];
+
 /// Makes the files of a machine and becomes its SSH server. $1 is its directory, the rest the command.
 ///
 /// The lower layer is the system, the upper one is in memory: a file system cannot lie below itself.
@@ -133,6 +145,7 @@ impl Machines {
             .arg(&machine)
             .args(["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-o", "UsePAM=no", "-o", "StrictModes=no"])
             .args(["-o", "PermitRootLogin=prohibit-password", "-o", "MaxStartups=100"])
+            .args(["-o", "LogLevel=VERBOSE"])
             .arg("-o")
             .arg(format!("HostKey={}", host_key.display()))
             .arg("-o")
@@ -159,6 +172,14 @@ impl Machines {
         read("rx_bytes") + read("tx_bytes")
     }
 
+    /// So many commands were begun on a machine by SSH.
+    pub fn commands(&self, address: &str) -> usize {
+        let index = self.machines.iter().rposition(|(known, _)| known == address).expect("one of our addresses");
+        let log = self.network.directory().join(format!("log-{}", index + 2));
+        let said = std::fs::read_to_string(log).expect("the log");
+        said.lines().filter(|line| line.starts_with("Starting session: command")).count()
+    }
+
     /// Ends a machine as a power cut does. What it wrote is gone.
     pub fn kill(&mut self, address: &str) {
         let (_, machine) = self.machines.iter_mut().rfind(|(known, _)| known == address).expect("one of our addresses");
@@ -178,7 +199,9 @@ impl Machines {
     fn logs(&self) -> String {
         let read = |number: usize| {
             let path: &Path = &self.network.directory().join(format!("log-{number}"));
-            std::fs::read_to_string(path).unwrap_or_default()
+            let said = std::fs::read_to_string(path).unwrap_or_default();
+            let is_told = |line: &&str| !ORDINARY.iter().any(|ordinary| line.starts_with(ordinary));
+            said.lines().filter(is_told).map(|line| format!("{line}\n")).collect::<String>()
         };
         (2..self.machines.len() + 2).map(read).collect()
     }

@@ -57,3 +57,27 @@ function report() {
   const state = { version: server.version(), compatibility: set ? compatibility() : '', set, user: set && isUserReady() };
   print(EJSON.stringify(state));
 }
+
+// How many documents are in what people keep. What MongoDB takes away by itself when its time has come is not counted:
+// it may be gone a moment later.
+function counts() {
+  const found = {};
+  for (const { name: database } of server.runCommand({ listDatabases: 1, nameOnly: true }).databases) {
+    if (['admin', 'config', 'local'].includes(database)) continue;
+    const db = server.getSiblingDB(database);
+    for (const { name, type, options } of db.getCollectionInfos()) {
+      if (type === 'view' || name.startsWith('system.') || 'expireAfterSeconds' in options) continue;
+      const collection = db.getCollection(name);
+      const indexes = type === 'collection' ? collection.getIndexes() : [];
+      if (indexes.some((index) => 'expireAfterSeconds' in index)) continue;
+      const hint = indexes.some((index) => index.name === '_id_') ? { hint: '_id_' } : {};
+      found[`${database}.${name}`] = collection.countDocuments({}, hint);
+    }
+  }
+  return found;
+}
+
+// What is in the data: the last line of what is printed.
+function inventory() {
+  return EJSON.stringify({ version: server.version(), counts: counts() });
+}

@@ -5,8 +5,8 @@ const { basename } = require('node:path');
 
 const from = `${process.env.MONGODB_DATA}/db`;
 const to = `${process.env.MONGODB_DATA}/backup/db`;
-// What belongs to the process that runs, and what it writes about itself.
-const leftOut = ['mongod.lock', 'README', 'diagnostic.data'];
+// What belongs to the process that runs, what it writes about itself, and the empty files that its journal goes on in.
+const leftOut = /^(mongod\.lock|README|diagnostic\.data|WiredTiger(Prep|Tmp)log\..*)$/;
 
 // An attempt that was killed has left its lock behind. It is counted.
 while (server.currentOp().fsyncLock) server.runCommand({ fsyncUnlock: 1 });
@@ -18,7 +18,7 @@ let contents;
 let isLocked = true;
 try {
   contents = inventory();
-  cpSync(from, to, { recursive: true, filter: (path) => !leftOut.includes(basename(path)) });
+  cpSync(from, to, { recursive: true, filter: (path) => !leftOut.test(basename(path)) });
 } finally {
   try {
     server.runCommand({ fsyncUnlock: 1 });

@@ -41,6 +41,7 @@ pub(crate) fn run(global: &Global, wish: &Wish) -> Result<(), Failure> {
 
 /// The last lines of all servers together.
 fn collect(servers: Vec<Reached>, args: &[&str], several: bool, wish: &Wish) -> Result<(), Failure> {
+    let names: Vec<ServerName> = servers.iter().map(|(name, _)| name.clone()).collect();
     let answers = fleet::at_once(servers, |(name, machine)| {
         let mut lines = Vec::new();
         let mut on_line = |line: &str| {
@@ -49,16 +50,26 @@ fn collect(servers: Vec<Reached>, args: &[&str], several: bool, wish: &Wish) -> 
         };
         machine.follow(args, &mut on_line, &|| false).map(|()| lines)
     });
-    let (mut lines, mut failed) = (Vec::new(), None);
-    for answer in answers {
+    let (mut lines, mut refusals, mut others, mut answered) = (Vec::new(), Vec::new(), Vec::new(), false);
+    for (answer, name) in answers.into_iter().zip(names) {
         match answer {
-            Ok(more) => lines.extend(more),
-            // Where another server has something to show, that one has not is nothing to talk about.
-            Err(error) => failed = Some(error),
+            Ok(more) => {
+                lines.extend(more);
+                answered = true;
+            }
+            Err(error @ MachineError::Refused { .. }) => refusals.push((name, error)),
+            Err(error) => others.push(error),
         }
     }
-    if let (true, Some(error)) = (lines.is_empty(), failed) {
-        return Err(refused(&error));
+    // Where another server has something to show, that one has not is nothing to talk about.
+    if let (true, Some(error)) = (lines.is_empty(), others.first()) {
+        return Err(refused(error));
+    }
+    if let (false, Some((_, error))) = (answered, refusals.first()) {
+        let of_each = refusals.iter().filter(|(_, error)| !error.hint().is_empty());
+        let of_each: Vec<String> = of_each.map(|(name, error)| format!("{name}: {}", error.hint())).collect();
+        let failure = refused(error);
+        return Err(if of_each.len() > 1 { failure.hint(of_each.join("\n      ")) } else { failure });
     }
     // Each line begins with its time, so this is the order in which they were written; those of the same millisecond stay
     // as they came.

@@ -1,5 +1,7 @@
 //! Hooks that people add.
 
+#![expect(clippy::disallowed_methods, reason = "a test makes a component")]
+
 use jecloud_testkit::normalise;
 
 use crate::{app, world};

@@ -15,6 +15,7 @@ mod kept;
 mod killed;
 mod limits;
 mod mongodb;
+mod mongodb_backups;
 mod package_managers;
 mod redis_disk;
 mod redis_versions;

@@ -10,7 +10,7 @@ use crate::users::holding;
 use crate::{SOON, production, world};
 
 /// Whether there is a MongoDB to be used; where there is none, that has been said.
-fn can_be_tried() -> bool {
+pub(crate) fn can_be_tried() -> bool {
     let all_there = ["mongod", "mongosh"].iter().all(|program| Path::new("/usr/bin").join(program).exists());
     if !all_there {
         eprintln!("left out: `cargo xtask test` installs mongod and mongosh");

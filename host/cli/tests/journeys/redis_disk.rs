@@ -1,6 +1,6 @@
 //! A Redis on a disk that is really full: a small tmpfs. Needs root, for mounting.
 
-#![expect(clippy::disallowed_methods, reason = "a test fills a disk")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test fills a disk")]
 
 use std::io::Write as _;
 

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use jecloud_testkit::{Project, World, eventually, is_alive, kill};
 
-use crate::SOON;
+use crate::{SOON, production};
 
 /// The machine's.
 const SERVER: &str = "/usr/bin/redis-server";
@@ -203,6 +203,15 @@ fn an_upgrade_restarts_once_a_downgrade_is_refused() {
     assert_eq!(asked(&project, "SET greeting again"), "+OK");
     assert_eq!(starts(&project), 4);
 
+    // It writes the data down anew, as older ones cannot read it: RDB of Redis 7.0 is version 10.
+    asked(&project, "BGREWRITEAOF");
+    let files = production(&project).join("services/redis/appendonlydir");
+    eventually(SOON, "the data has the newer form", || {
+        let files =
+            std::fs::read_dir(&files).ok()?.flatten().map(|entry| std::fs::read(entry.path()).unwrap_or_default());
+        let heads: Vec<Vec<u8>> = files.filter(|text| text.starts_with(b"REDIS00")).collect();
+        (!heads.is_empty() && heads.iter().all(|head| !head.starts_with(b"REDIS0010"))).then_some(())
+    });
     // There is no way back: not by what is asked for, not by what is there.
     let redis = project.pid("redis.1");
     machine.has_its_own();

@@ -76,13 +76,18 @@ impl Clients {
         Self { stop, threads, answers }
     }
 
-    /// How many answers there were.
-    pub(crate) fn answers(&self) -> u64 {
-        self.answers.load(Ordering::Relaxed)
+    /// Ends them, who had more than so many answers and nothing to complain of.
+    #[track_caller]
+    pub(crate) fn end(self, answers: u64) {
+        let had = self.answers.load(Ordering::Relaxed);
+        let complaints = self.complaints();
+        let first = &complaints[..complaints.len().min(10)];
+        assert!(complaints.is_empty(), "{} of {had} failed: {first:#?}", complaints.len());
+        assert!(had > answers, "only {had} requests: that is no load");
     }
 
-    /// Ends them. Says what each did not like.
-    pub(crate) fn end(self) -> Vec<String> {
+    /// Ends them. What each did not like.
+    fn complaints(self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         let complaints = self.threads.into_iter().flat_map(|(kind, thread)| {
             let of_kind = thread.join().expect("a client");

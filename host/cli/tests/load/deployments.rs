@@ -29,15 +29,7 @@ fn twenty_deployments_and_five_rollbacks() {
         project.jecloud(&["rollback"]).ok();
         assert_ne!(project.get().1, before);
     }
-    let answers = clients.answers();
-    let complaints = clients.end();
-    assert!(
-        complaints.is_empty(),
-        "{} of {answers} failed: {:#?}",
-        complaints.len(),
-        &complaints[..complaints.len().min(10)]
-    );
-    assert!(answers > 2000, "only {answers} requests: that is no load");
+    clients.end(2000);
 }
 
 /// Fails when a new version is switched to before it is healthy, or when a failed one takes the old one with it.
@@ -52,8 +44,7 @@ fn broken_versions_change_nothing() {
         assert!(failed.stderr.contains(said), "{}", failed.said());
         assert_eq!(project.get().1, "version 1");
     }
-    let complaints = clients.end();
-    assert!(complaints.is_empty(), "{complaints:#?}");
+    clients.end(0);
 }
 
 /// Fails when processes are ended before the front stops sending to them.
@@ -66,6 +57,5 @@ fn more_and_fewer_processes() {
         project.replace("jecloud.toml", &format!("count = {from}"), &format!("count = {to}"));
         project.jecloud(&["deploy"]).ok();
     }
-    let complaints = clients.end();
-    assert!(complaints.is_empty(), "{complaints:#?}");
+    clients.end(0);
 }

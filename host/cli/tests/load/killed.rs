@@ -21,8 +21,7 @@ fn the_process_manager() {
             world.pid_of("supervisor").filter(|other| *other != pid)
         });
     }
-    let complaints = clients.end();
-    assert!(complaints.is_empty(), "{complaints:#?}");
+    clients.end(0);
     assert_eq!(project.pid("web.1"), app, "the app was not touched");
 }
 

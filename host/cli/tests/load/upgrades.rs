@@ -63,15 +63,7 @@ fn newer_binaries_take_over_and_nobody_notices() {
         fronts.push(world.pid_of("front").expect("it runs"));
     }
     assert!(is_alive(fronts[0]), "the first front finishes what it has");
-    let answers = clients.answers();
-    let complaints = clients.end();
-    assert!(
-        complaints.is_empty(),
-        "{} of {answers} failed: {:#?}",
-        complaints.len(),
-        &complaints[..complaints.len().min(10)]
-    );
-    assert!(answers > 500, "only {answers} requests: that is no load");
+    clients.end(500);
     assert_eq!(quiet.pid("web.1"), untouched, "what was not deployed was not touched");
     long.end();
     // Nothing is left of the fronts that were replaced.
@@ -141,8 +133,7 @@ fn a_front_that_cannot_begin_costs_nothing() {
     all_are_of(&world, &newer);
     let hits = std::fs::read_to_string(&counter).expect("points were hit");
     assert_eq!(hits.lines().filter(|line| *line == "front.replace.ask").count(), 4);
-    let answers = clients.answers();
-    assert_eq!(clients.end(), Vec::<String>::new(), "of {answers}");
+    clients.end(0);
 }
 
 /// SIGKILL at every point of the exchange, in whichever process comes to it: the app's processes are never touched, no

@@ -26,6 +26,27 @@ pub(crate) fn project(world: &World, cloud: &TestCloud, count: u32) -> Project {
     world.project_called("shop", &files)
 }
 
+/// From two servers that serve one version to another version and back, to three servers, and to the one that is left.
+#[track_caller]
+fn another_version_and_other_counts(cloud: &TestCloud, project: &Project) -> BTreeSet<String> {
+    let jecloud = |args: &[&str]| jecloud(cloud, project, &[], args);
+    let hosts = cloud.running();
+    project.write("server.js", &server("two"));
+    jecloud(&["deploy"]).ok();
+    hosts.iter().for_each(|host| says(host, "two"));
+    jecloud(&["rollback"]).ok();
+    hosts.iter().for_each(|host| says(host, "one"));
+    jecloud(&["scale", "app=3"]).ok().says("3 servers now.");
+    let three = cloud.running();
+    assert_eq!(three.len(), 3, "{three:?}");
+    three.iter().for_each(|host| says(host, "one"));
+    jecloud(&["scale", "app=1"]).ok().says("1 server now.");
+    eventually(Duration::from_secs(20), "two are terminated", || (cloud.running().len() == 1).then_some(()));
+    let left = cloud.running();
+    left.iter().for_each(|host| says(host, "one"));
+    left
+}
+
 /// Killed while it makes servers and continued from elsewhere, there are as many as are wanted; two versions, a rollback,
 /// more servers and fewer; and in the end nothing that costs anything.
 ///
@@ -50,20 +71,7 @@ fn from_an_empty_account_to_servers_and_back() {
     hosts.iter().for_each(|host| says(host, "one"));
     jecloud(&["doctor"]).ok();
 
-    project.write("server.js", &server("two"));
-    jecloud(&["deploy"]).ok();
-    hosts.iter().for_each(|host| says(host, "two"));
-    jecloud(&["rollback"]).ok();
-    hosts.iter().for_each(|host| says(host, "one"));
-
-    jecloud(&["scale", "app=3"]).ok().says("3 servers now.");
-    let three = cloud.running();
-    assert_eq!(three.len(), 3, "{three:?}");
-    three.iter().for_each(|host| says(host, "one"));
-    jecloud(&["scale", "app=1"]).ok().says("1 server now.");
-    eventually(Duration::from_secs(20), "two are terminated", || (cloud.running().len() == 1).then_some(()));
-    let left = cloud.running();
-    left.iter().for_each(|host| says(host, "one"));
+    let left = another_version_and_other_counts(&cloud, &project);
 
     jecloud(&["destroy", "-y"]).ok();
     assert_eq!(cloud.running(), BTreeSet::new());
@@ -87,17 +95,7 @@ fn from_an_empty_account_to_fresh_debians_with_systemd() {
     let hosts = cloud.running();
     assert_eq!(hosts.len(), 2, "{hosts:?}");
     hosts.iter().for_each(|host| says(host, "one"));
-    project.write("server.js", &server("two"));
-    jecloud(&["deploy"]).ok();
-    hosts.iter().for_each(|host| says(host, "two"));
-    jecloud(&["rollback"]).ok();
-    hosts.iter().for_each(|host| says(host, "one"));
-    jecloud(&["scale", "app=3"]).ok().says("3 servers now.");
-    let three = cloud.running();
-    assert_eq!(three.len(), 3, "{three:?}");
-    three.iter().for_each(|host| says(host, "one"));
-    jecloud(&["scale", "app=1"]).ok().says("1 server now.");
-    cloud.running().iter().for_each(|host| says(host, "one"));
+    another_version_and_other_counts(&cloud, &project);
     jecloud(&["doctor"]).ok();
     jecloud(&["destroy", "-y"]).ok();
     assert_eq!(cloud.running(), BTreeSet::new());

@@ -190,7 +190,27 @@ require('node:http').createServer((request, response) => {
 }).listen(process.env.PORT);
 ";
 
+/// The names of the secrets that a server has, and its hooks.
+fn handed(project: &Project, server: &str) -> (Vec<String>, Vec<String>) {
+    let script = "cat /var/cloud/shop/production/secrets.json; echo; ls /var/cloud/sys/hooks; exit 0\n";
+    let said = project.jecloud_reading(script, &["ssh", server]).code(0).stdout.clone();
+    let (secrets, hooks) = said.split_once("\n}\n").unwrap_or_else(|| panic!("{said}"));
+    let secrets: std::collections::BTreeMap<String, String> =
+        serde_json::from_str(&format!("{secrets}}}")).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let hooks = hooks.lines().filter_map(|line| line.trim().strip_suffix(".wasm")).map(str::to_owned).collect();
+    (secrets.into_keys().collect(), hooks)
+}
+
+/// What the component of a hook is called.
+fn hook(name: &str) -> String {
+    let file = format!("{}/../../hooks/dist/{name}.sha256", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(file).expect("it is built").split_whitespace().next().expect("a digest").to_owned()
+}
+
 /// A real Redis on a server of its own, which all servers of the app use.
+///
+/// Each server has only the hooks that it asks, and only the secrets that it needs: that of Redis has none of the app's, and
+/// those of the app have the password because it is in `REDIS_URL`.
 ///
 /// Fails where Redis listens for its own server only, and where the app looks for it on its own.
 #[test]
@@ -207,14 +227,28 @@ fn redis_has_a_server_of_its_own() {
     );
     let files = [("jecloud.toml", config.as_str()), ("package.json", "{}"), ("server.js", CLIENT)];
     let project = world.project_called("shop", &files);
+    project.jecloud_reading("hunter2", &["env", "set", "--secret", "TOKEN"]).ok();
     project.jecloud(&["deploy"]).ok().says("on 3 servers");
     assert_eq!(processes(&project, "production"), ["app-1 web.1", "app-2 web.1", "db-1 redis.1"]);
     says(&hosts[0], ":1");
     says(&hosts[1], ":2");
+    project.jecloud(&["run", "--", "node", "-p", "process.env.TOKEN"]).ok().says("hunter2");
+    // It has never written anything, which is no mistake; that there is no such process is one.
+    assert_eq!(project.jecloud(&["logs", "-p", "web"]).ok().stdout, "");
+    let unknown = project.jecloud(&["logs", "-p", "nobody"]).code(2).says("no process nobody has written anything");
+    unknown.says("app-1: There are: web.1.").says("db-1: There are: redis.1.");
+    let (node, redis) = (hook("node"), hook("redis"));
+    assert_eq!(handed(&project, "app-1"), (vec!["TOKEN".to_owned(), "redis-password".to_owned()], vec![node.clone()]));
+    assert_eq!(handed(&project, "db-1"), (vec!["redis-password".to_owned()], vec![redis.clone()]));
     // It runs on, and keeps what it was given, while the app is deployed again.
     project.write("server.js", &format!("{CLIENT}// once more\n"));
+    project.write("jecloud.toml", &format!("{config}[processes.web]\ncount = 1\n"));
     project.jecloud(&["deploy"]).ok();
     says(&hosts[0], ":3");
+    assert_eq!(handed(&project, "db-1"), (vec!["redis-password".to_owned()], vec![redis]));
+    // A name that none has is found by those who have both hooks.
+    project.write("jecloud.toml", &format!("{config}[processes.wbe]\ncount = 1\n"));
+    project.jecloud(&["deploy"]).code(1).says("wbe").says("still serves");
 }
 
 /// The same app for several Redis: it asks a Sentinel who leads.
@@ -222,13 +256,14 @@ const SENTINEL_CLIENT: &str = "
 const net = require('node:net');
 const { password } = new URL(process.env.REDIS_URL);
 const ask = (port, host, words) => new Promise((resolve, reject) => {
-  const socket = net.connect({ port, host, timeout: 1000 });
+  const socket = net.connect({ port, host, timeout: 5000 });
   let answer = '';
   socket.on('data', (data) => (answer += data));
   socket.on('timeout', () => socket.destroy(new Error('silent')));
   socket.on('error', reject);
   socket.on('end', () => resolve(answer.split('\\r\\n')));
-  socket.write(`AUTH ${password}\\r\\n${words}\\r\\nQUIT\\r\\n`);
+  // A Sentinel knows no QUIT.
+  socket.end(`AUTH ${password}\\r\\n${words}\\r\\n`);
 });
 const leader = async () => {
   for (const sentinel of process.env.REDIS_SENTINELS.split(',')) {

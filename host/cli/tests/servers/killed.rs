@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jecloud_testkit::{Project, TestCloud, World};
 
 use crate::amazon::{jecloud, project};
-use crate::says;
+use crate::{says, server};
 
 /// The points that have to do with anything but the machine at which somebody works.
 const OUTSIDE: [&str; 14] = [
@@ -115,10 +115,10 @@ impl Journey<'_> {
 
     /// What somebody else finds: so many servers that serve, nothing that nobody knows of, and no more than were wanted.
     #[track_caller]
-    fn all_is_well(&self, servers: usize, launched: usize) {
+    fn all_is_well(&self, servers: usize, launched: usize, text: &str) {
         let hosts = self.cloud.running();
         assert_eq!(hosts.len(), servers, "{hosts:?}");
-        hosts.iter().for_each(|host| says(host, "one"));
+        hosts.iter().for_each(|host| says(host, text));
         assert_eq!(self.cloud.instances().len(), launched, "a second one was launched");
         jecloud(self.cloud, self.project, &[], &["doctor"]).ok().says("Nothing is wrong that could be seen.");
     }
@@ -137,15 +137,32 @@ fn at_every_point_and_continued_by_somebody_else() {
     let mut journey = Journey { cloud: &cloud, world: &world, project: &project, killed: BTreeSet::new(), runs: 0 };
     journey.killed_before_anything_happens(&["deploy"]);
     journey.killed_everywhere(&["deploy"]);
-    journey.all_is_well(1, 1);
+    journey.all_is_well(1, 1, "one");
     journey.killed_everywhere(&["scale", "app=2"]);
-    journey.all_is_well(2, 2);
+    journey.all_is_well(2, 2, "one");
     journey.killed_everywhere(&["scale", "app=1"]);
-    journey.all_is_well(1, 2);
+    journey.all_is_well(1, 2, "one");
     journey.killed_everywhere(&["destroy", "-y"]);
     assert!(!journey.killed_until(&["destroy", "-y"], |_| false), "what servers shared is removed");
     let left: Vec<_> = cloud.instances().into_iter().filter(|one| one.state != "terminated").collect();
     assert!(left.is_empty(), "{left:?}");
     assert_eq!(cloud.shared_of("shop"), Vec::<String>::new());
     jecloud(&cloud, &project, &[], &["status"]).code(1).says("is not deployed");
+}
+
+/// Two servers get another version, and whoever deploys it is killed at every point.
+///
+/// Fails where the wish is recorded before its archive is in the store: nobody else has it.
+#[test]
+fn another_version_at_every_point() {
+    let Some(cloud) = TestCloud::start() else { return };
+    let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
+    let project = project(&world, &cloud, 2);
+    jecloud(&cloud, &project, &[], &["deploy"]).ok().says("on 2 servers");
+    let mut journey = Journey { cloud: &cloud, world: &world, project: &project, killed: BTreeSet::new(), runs: 0 };
+    journey.all_is_well(2, 2, "one");
+    project.write("server.js", &server("two"));
+    journey.killed_everywhere(&["deploy"]);
+    journey.all_is_well(2, 2, "two");
+    assert!(journey.killed.len() > 10, "only {} deaths", journey.killed.len());
 }

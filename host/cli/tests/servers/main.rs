@@ -16,6 +16,7 @@ mod elsewhere;
 mod emergencies;
 mod groups;
 mod killed;
+mod mongodb;
 mod services;
 mod several;
 mod systemd;

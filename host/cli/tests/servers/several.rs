@@ -6,6 +6,11 @@ use jecloud_testkit::{World, get, normalise};
 
 use crate::{network, project, says, server};
 
+/// What one types first, and again and again. A deployment of changed code begins so many commands on each server that a
+/// slow line is no matter: each of them costs two round trips.
+///
+/// The counts fail where what is known is asked again: whether the server is one, which JeCloud it has, what all servers
+/// say between the moment in which they are seen to be ready and that in which they are told so.
 #[test]
 fn from_nothing_to_several_servers_and_back() {
     let Some((mut network, hosts)) = network(3) else { return };
@@ -30,7 +35,11 @@ fn from_nothing_to_several_servers_and_back() {
     project.jecloud(&["deploy"]).code(1).says("on server app-").says("no database").says("still serves");
     hosts[..2].iter().for_each(|host| says(host, "one"));
     project.write("server.js", &server("two"));
+    let before: Vec<usize> = hosts[..2].iter().map(|host| network.commands(host)).collect();
     project.jecloud(&["deploy"]).ok();
+    let commands: Vec<usize> =
+        hosts[..2].iter().zip(before).map(|(host, before)| network.commands(host) - before).collect();
+    assert!(commands[0] <= 17 && commands[1] <= 18, "{commands:?}");
     hosts[..2].iter().for_each(|host| says(host, "two"));
     project.jecloud(&["rollback"]).ok();
     hosts[..2].iter().for_each(|host| says(host, "one"));
@@ -47,7 +56,10 @@ fn from_nothing_to_several_servers_and_back() {
     project.jecloud(&["ps"]).ok().says("app-1   web.1").says("app-1   web.2");
     // What was scaled by hand is not undone by the next deployment.
     project.write("server.js", &server("three"));
+    let before = network.commands(&hosts[0]);
     project.jecloud(&["deploy"]).ok().says("on 1 server");
+    let commands = network.commands(&hosts[0]) - before;
+    assert!(commands <= 12, "{commands}");
     says(&hosts[0], "three");
 
     // A server that nobody knows any more is not spoken to.

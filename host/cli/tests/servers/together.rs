@@ -9,14 +9,14 @@ use jecloud_testkit::{Project, Signal, World, eventually};
 use crate::{network, says};
 
 /// How long all of them may take for what comes next.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(110);
 
 /// Comes to where the test waits, says what it is about to do (its first argument), and does it when it is let go.
 const COME: &str = "
 const socket = require('node:net').connect(PORT, 'HOST', () => socket.end(process.argv[2]));
 socket.on('error', (error) => { console.error(error); process.exit(1); });
 socket.on('close', () => process.exit(0)).resume();
-setTimeout(() => process.exit(1), 60000);
+setTimeout(() => process.exit(1), 110000);
 ";
 
 /// Says that it has started and serves.

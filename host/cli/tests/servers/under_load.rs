@@ -29,7 +29,7 @@ fn nobody_notices_a_deployment_or_a_scale() {
     project.jecloud(&["scale", "app=3"]).ok();
     project.jecloud(&["scale", "app=2"]).ok();
     for (host, clients) in hosts.iter().zip(clients) {
-        assert!(clients.answers() > 100, "{host}: {} answers", clients.answers());
-        assert_eq!(clients.end(), Vec::<String>::new(), "{host}");
+        eprintln!("at {host}:");
+        clients.end(100);
     }
 }

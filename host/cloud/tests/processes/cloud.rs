@@ -165,6 +165,7 @@ impl TestCloud {
             gives: Vec::new(),
             peers: false,
             backup: None,
+            apart: false,
         };
         let release = Release {
             format: Format::default(),

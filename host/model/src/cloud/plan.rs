@@ -445,7 +445,9 @@ impl<'a> Sight<'a, '_> {
     /// Plans what a server lacks for a release. Says whether it can be told to deploy it then.
     fn plan_objects(&mut self, place: &Place, seen: &SeenEnvironment, wanted: &'a RecordedRelease) -> bool {
         let release = &wanted.release;
-        let mut hooks: BTreeSet<&Digest> = release.services.values().map(|service| &service.hook).collect();
+        let group = Some(&place.server.group);
+        let asked = release.services.iter().filter(|(name, _)| release.asks(name, group));
+        let mut hooks: BTreeSet<&Digest> = asked.map(|(_, service)| &service.hook).collect();
         hooks.retain(|hook| seen.lacks_hooks.contains(*hook));
         let version = Some(&release.version).filter(|version| seen.lacks_versions.contains(*version));
         let Some(stored) = &self.planner.seen.objects else {

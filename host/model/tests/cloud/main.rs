@@ -52,6 +52,7 @@ pub(crate) fn release(number: u64, content: u64, hold: bool, now: Timestamp) -> 
         gives: Vec::new(),
         peers: false,
         backup: None,
+        apart: false,
     };
     Release {
         format: Format::default(),

@@ -90,8 +90,7 @@ impl ProcessManager for BySystemd {
             ControlFlow::Continue(())
         };
         jecloud_systemd::logs(&all(place), &mut note).map_err(failed)?;
-        let known: Vec<String> = known.into_iter().collect();
-        if wish.has_written(&known) { Ok(()) } else { Err(logs::nothing(wish, &known).into()) }
+        logs::nothing(place, wish, known)
     }
 
     fn last_lines(&self, place: &Place, id: &InstanceId, count: usize) -> Vec<String> {

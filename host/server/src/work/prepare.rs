@@ -11,6 +11,7 @@ use jecloud_model::ids::{InstanceId, ServiceName};
 use jecloud_model::prepared::{Prepared, PreparedRoute};
 use jecloud_model::processes::ProcessSpec;
 use jecloud_model::release::Release;
+use jecloud_model::topology::Topology;
 
 use super::{Work, packages};
 use crate::allocation::{Ports, ports_of};
@@ -18,6 +19,7 @@ use crate::backup::first;
 use crate::commands::{Runner, kept_name};
 use crate::environment::Surroundings;
 use crate::error::ServerError;
+use crate::fill::Filling;
 use crate::hooks::Asked;
 use crate::part;
 use crate::wishes::{self, Planned};
@@ -38,7 +40,8 @@ pub(super) fn perform(work: &Work<'_>) -> Result<String, ServerError> {
         // What was installed a moment ago is what the next deployment finds pinned: it must lead to the same plan.
         context.pins.extend(installed.get(asked.service).cloned().unwrap_or_default());
         let plan = asked.prepare_deploy(&context)?;
-        for text in plan.notes.iter().cloned().chain(stays_here(&release, asked.service, &plan)) {
+        let kept = [stays_here(&release, asked.service, &plan), no_secrets(&release, &topology, asked.service, &plan)];
+        for text in plan.notes.iter().cloned().chain(kept.into_iter().flatten()) {
             work.place.tell(work.number, What::Note { text });
         }
         planned.push(Planned { service: asked.service.clone(), plan });
@@ -101,6 +104,17 @@ fn stays_here(release: &Release, service: &ServiceName, plan: &Plan) -> Option<S
     })
 }
 
+/// What is said of code that looks like the app's where none was to be expected: it does without the app's secrets.
+fn no_secrets(release: &Release, topology: &Topology, service: &ServiceName, plan: &Plan) -> Option<String> {
+    let here = release.secrets_on(topology);
+    let absent = release.secrets.iter().filter(|(name, secret)| secret.variable && !here.contains(name.as_str()));
+    let absent: Vec<&str> = absent.map(|(name, _)| name.as_str()).collect();
+    (!absent.is_empty() && plan.processes.iter().any(|process| process.beside)).then(|| {
+        let absent = absent.join(", ");
+        format!("service {service} does without {absent}: its hook asks for no file of the app")
+    })
+}
+
 /// The instances of a process type.
 fn instances(work: &Work<'_>, process: &Process) -> Vec<InstanceId> {
     (1..=process.replicas.saturating_mul(process.shards.max(1)))
@@ -136,27 +150,26 @@ fn gives(
             continue;
         }
         let around = Surroundings::new(work.place, work.user, release, service)?;
-        let mut filling = around.filling();
-        filling.ports = outside_of_processes(work, plan, ports);
+        let filling = outside_of_processes(work, &around, plan, ports);
         gives.insert(service.clone(), filling.environment("values", &plan.values)?);
     }
     Ok(gives)
 }
 
-/// The ports of a plan by their names alone: those of first instances, and of the first process that has the name.
-fn outside_of_processes(work: &Work<'_>, plan: &Plan, ports: &Ports) -> BTreeMap<String, u16> {
+/// For templates outside of any process, with ports by their names alone: those of first instances, and of the first process
+/// that has the name.
+fn outside_of_processes<'a>(work: &Work<'_>, around: &'a Surroundings<'_>, plan: &Plan, ports: &Ports) -> Filling<'a> {
     let mut named = BTreeMap::new();
     for process in plan.processes.iter().rev() {
         if let Some(first) = instances(work, process).first() {
             named.extend(ports.get(first).cloned().unwrap_or_default());
         }
     }
-    named
+    Filling { ports: named, ..around.filling() }
 }
 
 fn write_files(work: &Work<'_>, around: &Surroundings<'_>, plan: &Plan, ports: &Ports) -> Result<(), ServerError> {
-    let mut filling = around.filling();
-    filling.ports = outside_of_processes(work, plan, ports);
+    let filling = outside_of_processes(work, around, plan, ports);
     for file in &plan.files {
         let line = format!("file {}", file.path);
         let path = std::path::PathBuf::from(filling.text(&line, &file.path)?);

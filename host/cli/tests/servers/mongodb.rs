@@ -1,0 +1,160 @@
+//! MongoDB out of a repository that is signed, on a server that runs systemd and had none before.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use jecloud_testkit::{SystemdMachines, World, eventually};
+
+/// How long MongoDB may take to be back after a power cut.
+const BACK: Duration = Duration::from_secs(60);
+
+/// The packages that stand for MongoDB's own: made by `cargo xtask test`.
+fn packages() -> Option<PathBuf> {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/mongodb");
+    let found = std::fs::canonicalize(place).ok().filter(|place| place.join("jecloud-pins.txt").exists());
+    if found.is_none() {
+        eprintln!("left out: `cargo xtask test` makes packages of MongoDB");
+    }
+    found
+}
+
+/// Runs a program, which must succeed. What it says.
+#[track_caller]
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {}: {said}", arguments.join(" "));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn sum(path: &Path) -> String {
+    run("sha256sum", &[&path.display().to_string()])[..64].to_owned()
+}
+
+/// A repository as MongoDB's is laid out, of the packages in a directory, signed with a key of its own. The key is served
+/// beside it; what works on it ends here.
+fn publish(into: &Path, packages: &Path) {
+    let suite = into.join("dists/bookworm/mongodb-org/6.0");
+    let index = suite.join("main/binary-amd64/Packages");
+    std::fs::create_dir_all(index.parent().expect("a directory")).expect("directories");
+    let mut text = String::new();
+    for entry in std::fs::read_dir(packages).expect("packages").flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            let control = run("dpkg-deb", &["--field", &path.display().to_string()]);
+            let (name, bytes) = (entry.file_name(), entry.metadata().expect("a file").len());
+            text += &format!("{control}Filename: pool/{}\nSize: {bytes}\nSHA256: {}\n\n", name.display(), sum(&path));
+        }
+    }
+    std::fs::write(&index, &text).expect("a file");
+    let date = run("date", &["--utc", "--rfc-email"]);
+    let release = format!(
+        "Suite: bookworm/mongodb-org/6.0\nComponents: main\nArchitectures: amd64\nDate: {date}SHA256:\n {} {} \
+         main/binary-amd64/Packages\n",
+        sum(&index),
+        text.len()
+    );
+    std::fs::write(suite.join("Release"), release).expect("a file");
+    let home = into.join("gpg").display().to_string();
+    run("mkdir", &["-m", "700", &home]);
+    let gpg =
+        |arguments: &[&str]| run("gpg", &[&["--homedir", &home, "--batch", "--quiet", "--yes"], arguments].concat());
+    gpg(&["--passphrase", "", "--quick-generate-key", "signer@example.com", "rsa2048", "sign", "never"]);
+    let [signed, unsigned] = ["InRelease", "Release"].map(|name| suite.join(name).display().to_string());
+    gpg(&["--output", &signed, "--clearsign", &unsigned]);
+    let key = gpg(&["--armor", "--export", "signer@example.com"]);
+    std::fs::write(into.join("key.asc"), key).expect("a file");
+    run("gpgconf", &["--homedir", &home, "--kill", "gpg-agent"]);
+}
+
+/// Serves a directory, with the packages below `pool`, on an address until the test's process ends. Its URL.
+fn serve(address: &str, directory: PathBuf, pool: PathBuf) -> String {
+    let listener = TcpListener::bind((address, 0)).expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // Who breaks off is the client's affair.
+            let _ = answer(&stream, &directory, &pool);
+        }
+    });
+    url
+}
+
+fn answer(mut stream: &TcpStream, directory: &Path, pool: &Path) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let path = first.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
+    let path = path.strip_prefix("pool/").map_or_else(|| directory.join(path), |name| pool.join(name));
+    match std::fs::File::open(&path).ok().filter(|_| path.is_file()) {
+        Some(mut file) => {
+            let bytes = file.metadata()?.len();
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\nConnection: close\r\n\r\n")?;
+            std::io::copy(&mut file, &mut stream).map(drop)
+        }
+        None => write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+    }
+}
+
+/// Asks the MongoDB of a machine, as the user that its key stands for.
+fn asked(machines: &SystemdMachines, host: &str, script: &str) -> String {
+    let services = "/var/cloud/kept/production/services/mongodb";
+    machines.tell(
+        host,
+        &format!(
+            "export PORT=$(sed -n 's/^ *port: //p' {services}/mongod-*.conf) KEY=$(cat {services}/key) HOME=/root\n\
+             exec mongosh --quiet --norc --nodb --eval \"db = connect('mongodb://127.0.0.1:' + process.env.PORT + \
+             '/kept?directConnection=true'); db.getSiblingDB('local').auth('__system', process.env.KEY); print({script})\"\n"
+        ),
+    )
+}
+
+/// It is installed out of the repository of its series, with the key that belongs to it and no other, is pinned, runs as a
+/// unit, and has what was written after a power cut.
+///
+/// Fails where the sum of the key is not compared, where the suite is another one, where the version is not pinned, and
+/// where `mongod` is not started at boot.
+#[test]
+fn it_comes_out_of_its_repository() {
+    let Some(packages) = packages() else { return };
+    let Some(mut machines) = SystemdMachines::new() else { return };
+    let host = machines.start();
+    // What takes a machine with a lot to do beside longer than a command may take here: its lists, and what is Debian's own.
+    let script = "echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/fast; apt-get -qq update && \
+                  DEBIAN_FRONTEND=noninteractive apt-get -qq install libcurl4 liblzma5 libssl3 >&2";
+    machines.tell(&host, script);
+    let (network, _) = host.rsplit_once('.').expect("an address");
+    let directory = tempfile::tempdir().expect("a directory");
+    publish(directory.path(), &packages);
+    let key = sum(&directory.path().join("key.asc"));
+    let url = serve(&format!("{network}.1"), directory.path().to_owned(), packages);
+    let config = |key: &str| {
+        format!(
+            "app = \"kept\"\n[cloud]\nprovider = \"ssh\"\nkey = \"{}\"\n[servers.app]\nhosts = [\"{host}\"]\n\
+             [services.mongodb]\nversion = \"6.0\"\nmirror = \"{url}\"\nkey = \"{url}/key.asc\"\nkey_sha256 = \"{key}\"\n",
+            machines.key().display()
+        )
+    };
+    let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
+    let project = world.project_called("kept", &[("jecloud.toml", &config(&"0".repeat(64)))]);
+    project.jecloud(&["deploy"]).code(1).says("is not what its checksum says");
+    assert_eq!(machines.tell(&host, "ls /usr/bin/mongo* /etc/apt/sources.list.d/jecloud-* 2>/dev/null || :"), "");
+    project.write("jecloud.toml", &config(&key));
+    project.jecloud(&["deploy"]).ok().says("mongodb-org-server 6.0.5").says("started: mongodb.1");
+    let lock = project.read("jecloud.lock").expect("it was written");
+    assert!(lock.contains("mongodb-org-server") && lock.contains("6.0.5"), "{lock}");
+    assert_eq!(asked(&machines, &host, "db.things.insertOne({ kept: true }).acknowledged"), "true\n");
+    let units = "systemctl list-units --plain --no-legend 'jecloud-kept.*.mongodb.*' | cut -d' ' -f1,4";
+    assert!(machines.tell(&host, units).contains("running"), "{}", machines.tell(&host, units));
+
+    machines.kill(&host);
+    machines.power_on(&host);
+    eventually(BACK, "it has what was written", || {
+        (asked(&machines, &host, "db.things.countDocuments({ kept: true })") == "1\n").then_some(())
+    });
+    project.jecloud(&["destroy", "--yes"]).ok();
+    assert_eq!(machines.tell(&host, "ls /var/cloud/kept 2>/dev/null || :"), "");
+}
