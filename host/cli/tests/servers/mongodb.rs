@@ -1,5 +1,7 @@
 //! MongoDB out of a repository that is signed, on a server that runs systemd and had none before.
 
+#![expect(clippy::disallowed_types, reason = "serves the files of a repository")]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
