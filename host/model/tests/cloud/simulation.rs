@@ -133,7 +133,7 @@ impl World {
             return SeenServer::Unseen;
         }
         if !server.reachable {
-            return if launch % 2 == 0 { SeenServer::Unknown } else { SeenServer::Silent };
+            return if launch.is_multiple_of(2) { SeenServer::Unknown } else { SeenServer::Silent };
         }
         let mut seen = SeenEnvironment {
             exists: server.exists,
