@@ -181,6 +181,23 @@ pub fn give(path: &Path, owner: Owner, mode: u32) -> Result<()> {
     rustix::fs::fchmod(&open, rustix::fs::Mode::from_raw_mode(mode)).map_err(at("set the mode of", path))
 }
 
+/// Makes a directory that belongs to an owner, with this mode, durably: it has its name only when it is the owner's. One
+/// that exists stays as it is; those above it must be there.
+///
+/// # Errors
+///
+/// [`DiskError::Io`].
+pub fn make_for(path: &Path, owner: Owner, mode: u32) -> Result<()> {
+    if is_dir(path)? {
+        return Ok(());
+    }
+    let unfinished = incoming(path);
+    remove_in_place(&unfinished)?;
+    durable::create_dirs(&unfinished, mode)?;
+    give(&unfinished, owner, mode)?;
+    rename(&unfinished, path)
+}
+
 /// The names in a directory, sorted; none for a directory that does not exist.
 ///
 /// # Errors

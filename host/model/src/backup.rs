@@ -293,3 +293,48 @@ pub fn differences(copied: &Contents, found: &Contents) -> Vec<String> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails where a backup that failed gives data back that was never replaced, and where one that was replaced is not given
+    /// back.
+    #[test]
+    fn what_failed_is_put_back_where_something_was_replaced() {
+        for (state, then) in [
+            (RestoreState::Unsealing, RestoreState::Failed),
+            (RestoreState::Replacing, RestoreState::Replacing),
+            (RestoreState::Checking, RestoreState::Replacing),
+        ] {
+            let now = Timestamp::from_millisecond(0);
+            let manifest = Manifest {
+                format: 1,
+                id: BackupId::new(now, [0; 4]),
+                app: "shop".parse().expect("valid"),
+                environment: EnvironmentName::production(),
+                service: "cache".parse().expect("valid"),
+                created: now,
+                release: ReleaseNumber(1),
+                hook: Digest::of(b"hook"),
+                contents: Contents::default(),
+                bytes: 1,
+                sealed_bytes: 2,
+                sha256: Digest::of(b"sealed"),
+                scheduled: false,
+                verified: None,
+            };
+            let mut restore = Restore::wanted(manifest.service.clone(), manifest, now);
+            restore.state = state;
+            restore.fail(Failure::because("of the test"));
+            assert_eq!((restore.state, restore.is_putting_back()), (then, then == RestoreState::Replacing));
+            assert_eq!(restore.failure.as_ref().map(|(state, _)| *state), Some(state));
+            // What is put back is not replaced again, and does not fail a second time.
+            restore.finish_state(RestoreState::Replacing);
+            restore.fail(Failure::because("of another reason"));
+            assert_eq!(restore.state, then);
+            restore.data_is_back();
+            assert_eq!(restore.state, RestoreState::Failed);
+        }
+    }
+}

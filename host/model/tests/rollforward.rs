@@ -547,31 +547,6 @@ fn what_current_names_is_never_pruned() {
     assert!(!world.seen.versions.contains_key(&version(2)));
 }
 
-/// A document as DESIGN.md shows it, without the keys that came later; and one from the future keeps its keys.
-#[test]
-fn documents_of_other_versions() {
-    let text = format!(
-        r#"{{"format": 1, "min_writer": 1, "current_version": "{}", "deployment": null,
-            "aborted_deployment_versions": [], "recent_failed_deployments": [], "invented_later": [1]}}"#,
-        version(3)
-    );
-    let document: AppDocument = serde_json::from_str(&text).expect("readable");
-    assert_eq!(document.current_version, Some(version(3)));
-    let again = serde_json::to_value(&document).expect("writable");
-    assert_eq!(again["invented_later"], serde_json::json!([1]));
-    assert!(document.format.check_writable().is_ok());
-    // A deployment from before there were gates waits for nobody.
-    let deployment =
-        r#""deployment": {"version": "V", "release": 4, "request_date": "2026-01-02T03:04:05Z", "state": "preparing"}"#;
-    let before = text.replace("\"deployment\": null", &deployment.replace('V', version(4).as_str()));
-    let before: AppDocument = serde_json::from_str(&before).expect("readable");
-    let deployment = before.deployment.expect("it deploys");
-    assert_eq!((deployment.follows, deployment.hold), (false, false));
-    let newer = text.replace("\"min_writer\": 1", "\"min_writer\": 2");
-    let newer: AppDocument = serde_json::from_str(&newer).expect("readable");
-    assert!(newer.format.check_writable().is_err());
-}
-
 /// Fails where failures are kept for ever, where the newest are forgotten, and where one that was made is.
 #[test]
 fn old_failures_are_forgotten_and_nothing_else() {
@@ -595,28 +570,4 @@ fn old_failures_are_forgotten_and_nothing_else() {
     let left: Vec<&BackupId> = world.seen.backups.keys().collect();
     assert_eq!(left[0], &ids[0]);
     assert_eq!(left[1..], ids[ids.len() - KEPT_FAILURES..].iter().collect::<Vec<_>>());
-}
-
-/// Fails where a backup that failed gives data back that was never replaced, and where one that was replaced is not given
-/// back.
-#[test]
-fn what_failed_is_put_back_where_something_was_replaced() {
-    for (state, then) in [
-        (RestoreState::Unsealing, RestoreState::Failed),
-        (RestoreState::Replacing, RestoreState::Replacing),
-        (RestoreState::Checking, RestoreState::Replacing),
-    ] {
-        let now = Timestamp::from_millisecond(0);
-        let mut restore = Restore::wanted(service(), manifest(&BackupId::new(now, [0; 4]), now), now);
-        restore.state = state;
-        restore.fail(Failure::because("of the test"));
-        assert_eq!((restore.state, restore.is_putting_back()), (then, then == RestoreState::Replacing));
-        assert_eq!(restore.failure.as_ref().map(|(state, _)| *state), Some(state));
-        // What is put back is not replaced again, and does not fail a second time.
-        restore.finish_state(RestoreState::Replacing);
-        restore.fail(Failure::because("of another reason"));
-        assert_eq!(restore.state, then);
-        restore.data_is_back();
-        assert_eq!(restore.state, RestoreState::Failed);
-    }
 }

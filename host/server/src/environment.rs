@@ -52,11 +52,10 @@ impl<'a> Surroundings<'a> {
         // What is above is for the user to pass through.
         durable::create_dirs(&place.root.path().join("services"), 0o755)?;
         for directory in [&data, &home] {
-            if !tree::exists(directory)? {
-                durable::create_dirs(directory, users::PRIVATE)?;
-                if let Some(User { uid, gid }) = user {
-                    tree::chown(directory, (uid, gid))?;
-                }
+            match user {
+                // Who dies in between leaves none that is there and is not the user's.
+                Some(User { uid, gid }) => tree::make_for(directory, (uid, gid), users::PRIVATE)?,
+                None => durable::create_dirs(directory, users::PRIVATE)?,
             }
         }
         let packages = packages::read(place, release.number)?

@@ -81,7 +81,7 @@ pub(crate) fn run(global: &Global, wish: &Wish) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-/// ` redis node`, as it was typed.
+/// The services as they were typed, each after a blank.
 fn named(services: &[ServiceName]) -> String {
     services.iter().map(|service| format!(" {service}")).collect()
 }

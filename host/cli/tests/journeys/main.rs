@@ -17,6 +17,7 @@ mod limits;
 mod mongodb;
 mod mongodb_backups;
 mod package_managers;
+mod random_kills;
 mod redis_disk;
 mod redis_versions;
 mod rollback;

@@ -50,7 +50,10 @@ fn every_command_explains_itself() {
       ps           List the processes
       run          Run a command once, where and as the app's processes run
       env          Show or change environment variables; changes are a new release
-      destroy      Delete an environment of the app, with its data
+      backup       Back the data of services up, into the app's store
+      backups      List the backups of an environment, or delete some
+      restore      Replace the data of a service by what is in a backup
+      destroy      Delete an environment of the app, with its data, after a last backup
       fwd          Finish what was begun, from wherever it stopped
       doctor       Look for what is not as it should be: servers, permissions, left-overs
       state        Look at the cloud state, or mend it by hand

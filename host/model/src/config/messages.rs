@@ -62,8 +62,8 @@ fn backups() {
             "3:1: unknown key `shedule` in [backups]; did you mean `schedule`?",
         ),
         (
-            "app = 'x'\n[backups.redis]\nnewest = 3",
-            "3:1: unknown key `newest` in [backups.redis]; what may be here: schedule, keep, verify",
+            "app = 'x'\n[backups.db]\nnewest = 3",
+            "3:1: unknown key `newest` in [backups.db]; what may be here: schedule, keep, verify",
         ),
         (
             "app = 'x'\n[backups]\nschedule = 'dayly'",
@@ -71,8 +71,8 @@ fn backups() {
              02:30; did you mean `daily`?",
         ),
         (
-            "app = 'x'\n[environments.y.backups.redis]\nschedule = '2:30'",
-            "3:12: `environments.y.backups.redis.schedule` is \"2:30\"; it must be hourly, daily, weekly, off, or a time \
+            "app = 'x'\n[environments.y.backups.db]\nschedule = '2:30'",
+            "3:12: `environments.y.backups.db.schedule` is \"2:30\"; it must be hourly, daily, weekly, off, or a time \
              of day in UTC, as in 02:30",
         ),
         ("app = 'x'\nbackups.verify = 'yes'", "2:18: `backups.verify` must be true or false, found a string"),
@@ -88,8 +88,8 @@ fn backups() {
         ),
         ("app = 'x'\nbackups.keep = []", "2:9: `backups.keep` is empty: then nothing would be kept"),
         (
-            "app = 'x'\n[backups.Redis]",
-            "2:10: \"Redis\" is not a valid service name: a lower-case letter, then up to 30 lower-case letters, digits and \
+            "app = 'x'\n[backups.Db]",
+            "2:10: \"Db\" is not a valid service name: a lower-case letter, then up to 30 lower-case letters, digits and \
              hyphens",
         ),
     ]);

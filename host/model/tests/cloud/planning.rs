@@ -241,8 +241,7 @@ fn what_nobody_knows_of_is_not_waited_for_at_a_gate() {
     story.outcome(ReleaseNumber(1), ReleaseOutcome::Serving);
     story.change(Change::SkipReleases { environment: production(), known: ReleaseNumber(9) });
     for (state, follows) in [(DeploymentState::Prepared, true), (DeploymentState::Ready, false)] {
-        let mut waiting = AppDocument::default();
-        waiting.current_release = Some(ReleaseNumber(1));
+        let mut waiting = AppDocument { current_release: Some(ReleaseNumber(1)), ..AppDocument::default() };
         let gates = Gates { follows, hold: true };
         waiting.request(&version(9), ReleaseNumber(9), gates, start()).unwrap();
         let deploying = present(Some(waiting.clone()));
