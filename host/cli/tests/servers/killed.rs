@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jecloud_testkit::{Project, TestCloud, World};
 
 use crate::amazon::{jecloud, project};
-use crate::says;
+use crate::{says, server};
 
 /// The points that have to do with anything but the machine at which somebody works.
 const OUTSIDE: [&str; 14] = [
@@ -116,9 +116,15 @@ impl Journey<'_> {
     /// What somebody else finds: so many servers that serve, nothing that nobody knows of, and no more than were wanted.
     #[track_caller]
     fn all_is_well(&self, servers: usize, launched: usize) {
+        self.all_say("one", servers, launched);
+    }
+
+    /// The same with another text.
+    #[track_caller]
+    fn all_say(&self, text: &str, servers: usize, launched: usize) {
         let hosts = self.cloud.running();
         assert_eq!(hosts.len(), servers, "{hosts:?}");
-        hosts.iter().for_each(|host| says(host, "one"));
+        hosts.iter().for_each(|host| says(host, text));
         assert_eq!(self.cloud.instances().len(), launched, "a second one was launched");
         jecloud(self.cloud, self.project, &[], &["doctor"]).ok().says("Nothing is wrong that could be seen.");
     }
@@ -148,4 +154,24 @@ fn at_every_point_and_continued_by_somebody_else() {
     assert!(left.is_empty(), "{left:?}");
     assert_eq!(cloud.shared_of("shop"), Vec::<String>::new());
     jecloud(&cloud, &project, &[], &["status"]).code(1).says("is not deployed");
+}
+
+/// A new version on two servers and the way back, killed at every point: both switch, nothing is launched for it.
+///
+/// Fails where a server that waits for the others is not told to go on by whoever comes next: `CommitServer` and
+/// `ProceedOnServer` of the planner.
+#[test]
+fn a_new_version_and_the_way_back() {
+    let Some(cloud) = TestCloud::start() else { return };
+    let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
+    let project = project(&world, &cloud, 2);
+    let mut journey = Journey { cloud: &cloud, world: &world, project: &project, killed: BTreeSet::new(), runs: 0 };
+    jecloud(&cloud, &project, &[], &["deploy"]).ok();
+    journey.all_is_well(2, 2);
+    project.write("server.js", &server("two"));
+    journey.killed_everywhere(&["deploy"]);
+    journey.all_say("two", 2, 2);
+    journey.killed_everywhere(&["rollback"]);
+    journey.all_is_well(2, 2);
+    jecloud(&cloud, &project, &[], &["destroy", "-y"]).ok();
 }
