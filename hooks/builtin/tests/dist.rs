@@ -50,8 +50,8 @@ fn components_import_the_log_and_the_types_only() {
             hook.name
         );
         let optional = match hook.name {
-            "mongodb" => &["backup", "setup"][..],
-            "redis" => &["backup"],
+            "mongodb" => &["backup", "setup", "topology"][..],
+            "redis" => &["backup", "setup"],
             _ => &[],
         };
         let mut exports: Vec<String> =

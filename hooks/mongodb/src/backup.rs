@@ -25,6 +25,13 @@ impl BackupHook for MongoHook {
     fn restore(context: &Context, results: &[CommandResult]) -> Result<Next, Problem> {
         let settings = Settings::of(context)?;
         let now = Release::choose(context, &settings)?.series;
+        if settings.replicas.is_some_and(|replicas| replicas > 1) {
+            return Err(Problem::new("a copy cannot be brought back while other members have the data too").hint(format!(
+                "write `replicas = 1` below [services.{}] in jecloud.toml and deploy, bring it back, then write what there \
+                 was and deploy again",
+                context.service()
+            )));
+        }
         if let Some(wrote) = context.backup_version() {
             check_copy(wrote, now, context.service())?;
         }

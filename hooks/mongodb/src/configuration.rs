@@ -12,6 +12,8 @@ pub(crate) struct Configuration<'a> {
     pub(crate) version: &'a str,
     /// The address by which other servers reach it; none where none does.
     pub(crate) host: Option<&'a str>,
+    /// Its port, as a template.
+    pub(crate) port: String,
 }
 
 impl Configuration<'_> {
@@ -32,14 +34,14 @@ impl Configuration<'_> {
             .map(|mib| format!("  wiredTiger:\n    engineConfig:\n      cacheSizeGB: {}\n", f64::from(mib) / 1024.0));
         format!(
             "# MongoDB {version}: another version is another file, and a restart.\n\
-             net:\n  port: {{port:{SERVICE_PORT}}}\n  bindIp: 127.0.0.1{others}\n  unixDomainSocket:\n    enabled: false\n\
+             net:\n  port: {port}\n  bindIp: 127.0.0.1{others}\n  unixDomainSocket:\n    enabled: false\n\
              storage:\n  dbPath: \"{{data}}/db\"\n{cache}\
              security:\n  authorization: enabled\n  keyFile: \"{KEY_FILE}\"\n\
              replication:\n  replSetName: {SET}\n\
              systemLog:\n  quiet: true\n",
             version = self.version,
             cache = cache.unwrap_or_default(),
-            SERVICE_PORT = crate::PORT,
+            port = self.port,
         )
     }
 }

@@ -6,6 +6,7 @@
 
 mod backup;
 mod configuration;
+mod members;
 pub mod release;
 pub mod settings;
 mod shell;
@@ -13,9 +14,13 @@ pub mod version;
 
 use std::time::Duration;
 
-use jecloud_sdk::{CommandResult, Context, Description, Next, Package, Plan, Problem, Process, ServiceHook, SetupHook};
+use jecloud_sdk::{
+    CommandResult, Context, Description, Member, Next, Package, Plan, Problem, Process, ServiceHook, SetupHook,
+    TopologyHook,
+};
 
 use configuration::Configuration;
+use members::Members;
 use release::{KEYS, REPOSITORIES, Release, SERVER_PACKAGE, SHELL_PACKAGE};
 use settings::Settings;
 use shell::{Script, State};
@@ -68,6 +73,10 @@ impl ServiceHook for MongoHook {
             .gives("MONGODB_URL")
             .gives("MONGO_URL")
             .fact("host")
+            .fact("shared")
+            .fact("group")
+            .hosts_with(["replicas"])
+            .fixed_port(members::FIXED_PORT)
             .fact("distribution")
             .fact("can-install")
             .fact("program:mongod")
@@ -96,19 +105,24 @@ impl ServiceHook for MongoHook {
         let settings = Settings::of(context)?;
         let release = Release::choose(context, &settings)?;
         let step = check_data(context, release.series)?;
-        let host = context.fact("host").filter(|host| *host != LOOPBACK);
-        let configuration = Configuration { settings: &settings, version: &release.version, host };
+        let members = Members::of(context, &settings)?;
+        let members = members.as_ref();
+        let shared = members.is_some() || context.fact("shared") == Some("true");
+        let host = context.fact("host").filter(|host| shared && *host != LOOPBACK);
+        let port = members::port(members);
+        let configuration = Configuration { settings: &settings, version: &release.version, host, port };
         let (path, content) = (configuration.path(), configuration.text());
         let process = Process::new("mongodb")
             .argv([SERVER, "--config", &path])
             .cwd("{data}")
-            .port(PORT)
-            .health_port(PORT)
+            .port(members::port_name(members))
+            .health_port(members::port_name(members))
             .start_timeout(START)
             .stop_timeout(STOP)
             .not_beside();
+        let (addresses, options) = members::place(members);
         let url = format!(
-            "mongodb://{user}:{{secret:{PASSWORD}}}@{{host}}:{{port:{PORT}}}/{database}?replicaSet={SET}&authSource=admin",
+            "mongodb://{user}:{{secret:{PASSWORD}}}@{addresses}/{database}?{options}",
             user = context.app(),
             database = settings.database(context),
         );
@@ -120,6 +134,10 @@ impl ServiceHook for MongoHook {
             .value("MONGODB_URL", &url)
             .value("MONGO_URL", url)
             .remember(WROTE, release.version);
+        let plan = match members {
+            Some(members) => plan.remember(members::WERE, members.count().to_string()),
+            None => plan,
+        };
         let plan = shell::files(plan);
         Ok(match step {
             Step::Same => plan,
@@ -131,7 +149,8 @@ impl ServiceHook for MongoHook {
     fn deployed(context: &Context, results: &[CommandResult]) -> Result<Next, Problem> {
         let settings = Settings::of(context)?;
         let series = Release::choose(context, &settings)?.series;
-        if context.remembered(WROTE).and_then(Series::of).is_none_or(|wrote| wrote == series) {
+        let is_another_servers = Members::of(context, &settings)?.is_some_and(|members| !members.is_first());
+        if is_another_servers || context.remembered(WROTE).and_then(Series::of).is_none_or(|wrote| wrote == series) {
             return Ok(Next::Done);
         }
         match results.last() {
@@ -144,6 +163,10 @@ impl ServiceHook for MongoHook {
 impl SetupHook for MongoHook {
     fn started(context: &Context, results: &[CommandResult]) -> Result<Next, Problem> {
         let settings = Settings::of(context)?;
+        if Members::of(context, &settings)?.is_some_and(|members| !members.is_first()) {
+            // The first one makes the set, and takes the others into it.
+            return Ok(Next::Done);
+        }
         let Some(last) = results.last() else {
             return Ok(Next::Again(vec![shell::run(Script::Look, context, &settings)]));
         };
@@ -160,6 +183,18 @@ impl SetupHook for MongoHook {
     }
 }
 
+impl TopologyHook for MongoHook {
+    /// The set says itself who is in it, which is true also where this server has just taken the place of another one.
+    fn reshape(context: &Context, _: &[Member], _: &[Member], results: &[CommandResult]) -> Result<Next, Problem> {
+        let settings = Settings::of(context)?;
+        match results.last() {
+            _ if Members::of(context, &settings)?.is_none() => Ok(Next::Done),
+            None => Ok(Next::Again(vec![shell::run(Script::Reshape, context, &settings)])),
+            Some(result) => shell::printed(result).map(|_| Next::Done),
+        }
+    }
+}
+
 /// Whether the data, if there is any, may be given to a MongoDB of this series, and what that makes of it.
 fn check_data(context: &Context, now: Series) -> Result<Step, Problem> {
     match context.remembered(WROTE) {
@@ -168,4 +203,4 @@ fn check_data(context: &Context, now: Series) -> Result<Step, Problem> {
     }
 }
 
-jecloud_sdk::export!(MongoHook, setup, backup);
+jecloud_sdk::export!(MongoHook, setup, backup, topology);

@@ -27,9 +27,10 @@ pub const SCHEMA: &str = r#"{
       "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,62}$"
     },
     "replicas": {
-      "description": "Members of the replica set: 1.",
+      "description": "Members of the replica set, on the first servers of the group: 1, 3, 5 or 7. Without it one, which can become more.",
       "type": "integer",
-      "minimum": 1
+      "minimum": 1,
+      "maximum": 7
     },
     "shards": {
       "description": "Groups of members that hold different data: 1.",
@@ -68,7 +69,8 @@ pub struct Settings {
     pub version: Option<String>,
     memory: Option<String>,
     database: Option<String>,
-    replicas: Option<u32>,
+    /// How many members the set has; none where it is one that nobody wants to become more.
+    pub replicas: Option<usize>,
     shards: Option<u32>,
     /// A repository in place of MongoDB's own.
     pub mirror: Option<String>,
@@ -101,11 +103,11 @@ impl Settings {
             return Err(Problem::new(format!("MongoDB needs a cache of at least {SMALLEST_CACHE}mb"))
                 .hint(format!("write `memory = \"{SMALLEST_CACHE}mb\"` below {table} in jecloud.toml")));
         }
-        if let Some(replicas) = settings.replicas.filter(|replicas| *replicas > 1) {
-            return Err(Problem::new(format!("`replicas = {replicas}`: this hook does not add members to a set yet"))
-                .hint(format!(
-                    "take `replicas` out of {table}; the data of one member stays usable for more of them"
-                )));
+        if let Some(replicas) = settings.replicas.filter(|replicas| *replicas % 2 == 0) {
+            return Err(Problem::new(format!(
+                "`replicas = {replicas}`: an even number of members can lose no more than one less of them"
+            ))
+            .hint(format!("write `replicas = {}` below {table} in jecloud.toml", replicas + 1)));
         }
         if let Some(shards) = settings.shards.filter(|shards| *shards > 1) {
             return Err(Problem::new(format!("`shards = {shards}`: MongoDB in shards is not set up by this hook"))

@@ -5,9 +5,10 @@ use std::time::Duration;
 use jecloud_sdk::{Command, CommandResult, Context, Plan, Problem, template};
 use serde::Deserialize;
 
+use crate::members::{self, Members};
 use crate::settings::Settings;
 use crate::version::Series;
-use crate::{KEY, LOOPBACK, PASSWORD, PORT, SET, SHELL};
+use crate::{KEY, LOOPBACK, PASSWORD, SET, SHELL};
 
 /// The shell's home: it keeps files of its own there.
 const HOME: &str = "{data}/shell";
@@ -33,6 +34,8 @@ pub(crate) enum Script {
     SetUp,
     /// Lets a newer series use what the one before could not read.
     Raise,
+    /// Takes members into the set and out of it.
+    Reshape,
     /// Copies the files of the database, and says what is in them.
     Copy,
     /// Puts a copy in the place of the data.
@@ -42,8 +45,16 @@ pub(crate) enum Script {
 }
 
 impl Script {
-    const ALL: [Self; 7] =
-        [Self::Connection, Self::Look, Self::SetUp, Self::Raise, Self::Copy, Self::Restore, Self::Contents];
+    const ALL: [Self; 8] = [
+        Self::Connection,
+        Self::Look,
+        Self::SetUp,
+        Self::Raise,
+        Self::Reshape,
+        Self::Copy,
+        Self::Restore,
+        Self::Contents,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -51,6 +62,7 @@ impl Script {
             Self::Look => "look",
             Self::SetUp => "set-up",
             Self::Raise => "raise",
+            Self::Reshape => "reshape",
             Self::Copy => "copy",
             Self::Restore => "restore",
             Self::Contents => "contents",
@@ -64,6 +76,7 @@ impl Script {
             Self::Look => "look how MongoDB is",
             Self::SetUp => "set MongoDB up",
             Self::Raise => "let MongoDB use what is new in its version",
+            Self::Reshape => "take members into the replica set and out of it",
             Self::Copy => "copy the data of MongoDB",
             Self::Restore => "put the copy in the place of the data",
             Self::Contents => "count what MongoDB has",
@@ -76,6 +89,7 @@ impl Script {
             Self::Look => include_str!("shell/look.js"),
             Self::SetUp => include_str!("shell/set-up.js"),
             Self::Raise => include_str!("shell/raise.js"),
+            Self::Reshape => include_str!("shell/reshape.js"),
             Self::Copy => include_str!("shell/copy.js"),
             Self::Restore => include_str!("shell/restore.js"),
             Self::Contents => include_str!("shell/contents.js"),
@@ -85,7 +99,7 @@ impl Script {
     /// How long it may take.
     fn timeout(self) -> Duration {
         match self {
-            Self::Copy | Self::Restore | Self::Contents => LONG,
+            Self::Copy | Self::Restore | Self::Contents | Self::Reshape => LONG,
             Self::Connection | Self::Look | Self::SetUp | Self::Raise => TIMEOUT,
         }
     }
@@ -111,11 +125,14 @@ pub(crate) fn offline(script: Script) -> Command {
 
 /// The command that runs a script.
 pub(crate) fn run(script: Script, context: &Context, settings: &Settings) -> Command {
+    // One that cannot be is refused before there is anything to run.
+    let members = Members::of(context, settings).ok().flatten();
     offline(script)
+        .env("MONGODB_MEMBERS", members.as_ref().map(Members::addresses).unwrap_or_default())
         .env("MONGODB_SET", SET)
         .env("MONGODB_KEY", format!("{{secret:{KEY}}}"))
         .env("MONGODB_HOST", context.fact("host").unwrap_or(LOOPBACK))
-        .env("MONGODB_PORT", format!("{{port:{PORT}}}"))
+        .env("MONGODB_PORT", members::port(members.as_ref()))
         .env("MONGODB_DATABASE", settings.database(context))
         .env("MONGODB_USER", context.app())
         .env("MONGODB_PASSWORD", format!("{{secret:{PASSWORD}}}"))

@@ -123,7 +123,7 @@ fn it_is_reached_by_whom_it_should_and_its_secrets_are_in_no_argument() {
     ] {
         assert!(configuration.content.lines().any(|found| found.trim() == line), "{line} in {}", configuration.content);
     }
-    let there = plan(&with("6.0.5").fact("host", "10.0.0.7").build()).expect("a plan");
+    let there = plan(&with("6.0.5").fact("host", "10.0.0.7").fact("shared", "true").build()).expect("a plan");
     assert!(there.files[0].content.contains("bindIp: 127.0.0.1,10.0.0.7\n"), "{}", there.files[0].content);
     assert!(here.files.iter().all(|file| file.mode == 0o600));
     let [process] = &here.processes[..] else { panic!() };
@@ -147,7 +147,8 @@ fn it_is_reached_by_whom_it_should_and_its_secrets_are_in_no_argument() {
 fn another_configuration_is_another_file() {
     let path = |builder: ContextBuilder| plan(&builder.build()).expect("a plan").files[0].path.clone();
     assert_eq!(path(with("6.0.5")), path(with("6.0.5").version(&"1".repeat(64))));
-    for other in [with("6.0.6"), with("6.0.5").setting("memory", "512mb"), with("6.0.5").fact("host", "10.0.0.7")] {
+    let shared = with("6.0.5").fact("host", "10.0.0.7").fact("shared", "true");
+    for other in [with("6.0.6"), with("6.0.5").setting("memory", "512mb"), shared] {
         assert_ne!(path(with("6.0.5")), path(other));
     }
 }
@@ -160,7 +161,8 @@ fn settings_are_followed_or_refused() {
     let refused = |key: &str, value: serde_json::Value| problem(plan(&with("6.0.5").setting(key, value).build()));
     assert!(refused("memory", "100mb".into()).contains("memory = \"256mb\""));
     assert!(refused("database", "admin".into()).contains("database = \"guestbook-data\""));
-    assert!(refused("replicas", 3.into()).contains("take `replicas` out"));
+    assert!(refused("replicas", 2.into()).contains("write `replicas = 3`"));
+    assert!(refused("replicas", 3.into()).contains("needs as many servers, and there is 1"));
     assert!(refused("shards", 2.into()).contains("take `shards` out"));
     let app = testing::context("admin").service("mongodb").fact("program:mongod", "/usr/bin/mongod db version v6.0.5");
     assert!(problem(plan(&app.build())).contains("MongoDB's own"));

@@ -1,35 +1,60 @@
 // What all scripts begin with. `server` is the mongod on this machine, asked as the user that its key file stands for.
 // It is never another member of the set, whatever state this one is in.
 const own = `${process.env.MONGODB_HOST}:${process.env.MONGODB_PORT}`;
-const server = connect(`mongodb://127.0.0.1:${process.env.MONGODB_PORT}/admin?directConnection=true`);
-server.getSiblingDB('local').auth({ user: '__system', pwd: process.env.MONGODB_KEY });
+const server = at(`127.0.0.1:${process.env.MONGODB_PORT}`);
+
+// The members that the set is to have; this server alone where it knows of no others.
+const wanted = (process.env.MONGODB_MEMBERS || own).split(',');
+
+// The mongod at an address, asked as the same user.
+function at(address) {
+  const time = 'connectTimeoutMS=5000&serverSelectionTimeoutMS=5000';
+  const there = connect(`mongodb://${address}/admin?directConnection=true&${time}`);
+  there.getSiblingDB('local').auth({ user: '__system', pwd: process.env.MONGODB_KEY });
+  return there;
+}
+
+// The same; null where it cannot be reached.
+function reach(address) {
+  try {
+    return address === own ? server : at(address);
+  } catch {
+    return null;
+  }
+}
 
 // What is waited for is there within this time, or something is wrong with it. In milliseconds.
 const PATIENCE = 60000;
 
-// The configuration of the set; null where it was never initiated.
-function configuration() {
+// The configuration of the set that a mongod knows; null where it was never initiated.
+function configuration(there = server) {
   try {
-    return server.runCommand({ replSetGetConfig: 1 }).config ?? null;
+    return there.runCommand({ replSetGetConfig: 1 }).config ?? null;
   } catch (error) {
     if (error.codeName === 'NotYetInitialized') return null;
     throw error;
   }
 }
 
-// Whether this is a set of one that others find at the address that this server has now.
+// Whether this is a set in which others find this server at the address that it has now: of one, or of several where
+// several are wanted.
 function isOurs(config) {
-  return config !== null && config.members.length === 1 && config.members[0].host === own;
+  if (config === null || !config.members.some(({ host }) => host === own)) return false;
+  return config.members.length === 1 || Boolean(process.env.MONGODB_MEMBERS);
 }
 
-// A set of one elects itself within moments. Whether it has.
-function becomesPrimary() {
+// The one that writes of the set that this server belongs to, once there is one; null where nobody is elected. A set of
+// one elects itself within moments.
+function primary() {
   const end = Date.now() + PATIENCE;
-  while (!server.hello().isWritablePrimary) {
-    if (Date.now() > end) return false;
+  for (;;) {
+    const hello = server.hello();
+    if (hello.isWritablePrimary) return server;
+    const other = hello.primary && hello.secondary ? reach(hello.primary) : null;
+    if (other !== null && other.hello().isWritablePrimary) return other;
+    if (Date.now() > end) return null;
     sleep(100);
   }
-  return true;
 }
 
 // Whether the app gets in with the password that it has, and may do what it should, and no more.
@@ -53,7 +78,7 @@ function compatibility() {
 
 // How it is: the last line of what is printed.
 function report() {
-  const set = isOurs(configuration()) && becomesPrimary();
+  const set = isOurs(configuration()) && primary() !== null;
   const state = { version: server.version(), compatibility: set ? compatibility() : '', set, user: set && isUserReady() };
   print(EJSON.stringify(state));
 }

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use jecloud_testkit::{SystemdMachines, World, eventually};
+use jecloud_testkit::{Project, SystemdMachines, World, eventually};
+
+use crate::network;
 
 /// How long MongoDB may take to be back after a power cut.
 const BACK: Duration = Duration::from_secs(60);
@@ -159,4 +161,65 @@ fn it_comes_out_of_its_repository() {
     });
     project.jecloud(&["destroy", "--yes"]).ok();
     assert_eq!(machines.tell(&host, "ls /var/cloud/kept 2>/dev/null || :"), "");
+}
+
+/// What the app's user is answered by the set, or by one of it; none where it is not.
+fn told(project: &Project, addresses: &[String], more: &str, script: &str) -> Option<String> {
+    let path = project.world().home().join("clouds/kept/secrets/production.json");
+    let secrets: serde_json::Value = serde_json::from_slice(&std::fs::read(path).expect("secrets")).expect("JSON");
+    let password = secrets["secrets"]["mongodb-password"]["value"].as_str().expect("it was made");
+    let addresses: Vec<String> = addresses.iter().map(|host| format!("{host}:27017")).collect();
+    let url = format!(
+        "mongodb://kept:{password}@{}/kept?authSource=admin&serverSelectionTimeoutMS=5000&{more}",
+        addresses.join(",")
+    );
+    let output = Command::new("mongosh").args(["--quiet", "--norc", &url, "--eval", script]).output().expect("mongosh");
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// One member becomes three, one again, and three; then the server of the one that writes loses its power for good.
+///
+/// Fails where nobody calls `reshape` (there is one member), where a member counts before it has the data, and where who
+/// writes is taken out of the set without handing that over.
+#[test]
+fn a_set_grows_shrinks_and_survives() {
+    if packages().is_none() {
+        return;
+    }
+    let Some((mut network, hosts)) = network(3) else { return };
+    let world = World::new(env!("CARGO_BIN_EXE_jecloud"));
+    let config = |servers: usize, replicas: usize| {
+        let quoted: Vec<String> = hosts[..servers].iter().map(|host| format!("\"{host}\"")).collect();
+        format!(
+            "app = \"kept\"\n[cloud]\nprovider = \"ssh\"\nkey = \"{}\"\n[servers.db]\nhosts = [{}]\n\
+             [services.mongodb]\nreplicas = {replicas}\n",
+            network.key().display(),
+            quoted.join(", ")
+        )
+    };
+    let project = world.project_called("kept", &[("jecloud.toml", config(1, 1).as_str())]);
+    project.jecloud(&["deploy"]).ok();
+    let insert = |text: &str| {
+        format!("db.words.insertOne({{ text: '{text}' }}, {{ writeConcern: {{ w: 'majority' }} }}).acknowledged")
+    };
+    let tell = |hosts: &[String], script: &str| told(&project, hosts, "replicaSet=rs0", script);
+    assert_eq!(tell(&hosts[..1], &insert("one")).as_deref(), Some("true"));
+    let members = || {
+        let script = "db.hello().hosts.join(' ')";
+        told(&project, &hosts[..1], "directConnection=true", script).map(|said| said.split(' ').count())
+    };
+    for (servers, replicas) in [(3, 3), (3, 1), (3, 3)] {
+        project.write("jecloud.toml", &config(servers, replicas));
+        project.jecloud(&["deploy"]).ok();
+        assert_eq!(members(), Some(replicas));
+        assert_eq!(tell(&hosts[..replicas], &insert(&format!("{replicas}"))).as_deref(), Some("true"));
+    }
+    let leader = tell(&hosts, "db.hello().primary").expect("somebody writes");
+    network.kill(leader.split(':').next().expect("an address"));
+    let again = || tell(&hosts, &insert("again")).filter(|said| said == "true");
+    eventually(BACK, "another one writes", again);
+    let texts = tell(&hosts, "db.words.find().sort({ _id: 1 }).map(({ text }) => text).toArray().join(' ')");
+    let texts = texts.expect("what was written");
+    // What got no answer while nobody wrote may be there too.
+    assert!(texts.starts_with("one 3 1 3 again"), "{texts}");
 }
