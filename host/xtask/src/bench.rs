@@ -5,6 +5,7 @@
 //! id.
 
 mod artifacts;
+mod backup;
 mod facts;
 mod front;
 mod hook;
@@ -74,8 +75,9 @@ const SSHD: Program = Program { name: "sshd", package: "openssh-server" };
 const SSH: Program = Program { name: "ssh", package: "openssh-client" };
 const RSYNC: Program = Program { name: "rsync", package: "rsync" };
 const BZIP2: Program = Program { name: "bzip2", package: "bzip2" };
+const REDIS: Program = Program { name: "redis-server", package: "redis-server" };
 
-const MEASURES: [Measure; 8] = [
+const MEASURES: [Measure; 9] = [
     ("redeploy", &[NODE], redeploy::measure),
     ("pack", &[BZIP2], pack::measure),
     ("hook", &[JQ], hook::measure),
@@ -83,6 +85,7 @@ const MEASURES: [Measure; 8] = [
     ("memory", &[NODE, CADDY], memory::measure),
     ("version", &[], version::measure),
     ("planning", &[], planning::measure),
+    ("backup", &[REDIS], backup::measure),
     ("servers", &[NODE, IP, SSHD, SSH, RSYNC], servers::measure),
 ];
 

@@ -31,6 +31,11 @@ impl<'a> Machine<'a> {
         Ok(Self { jecloud: &bench.artifacts.jecloud, home: bench.scratch.directory(name)? })
     }
 
+    /// Its directory.
+    pub(super) fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// `jecloud`, for this home.
     pub(super) fn jecloud(&self, arguments: &[&str]) -> Command {
         let mut command = command(self.jecloud);

@@ -90,7 +90,7 @@ pub(super) fn watched(what: &str, command: &mut Command) -> Result<(Duration, f6
 }
 
 /// The most memory that a process ever had resident, in bytes, from its `/proc/ID/status`.
-fn high_water(status: &str) -> Option<f64> {
+pub(super) fn high_water(status: &str) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? * 1024.0)
 }
@@ -153,7 +153,7 @@ impl Running {
     }
 
     /// What it wrote to standard error, once it has ended.
-    fn last_words(&mut self) -> String {
+    pub(super) fn last_words(&mut self) -> String {
         let mut words = String::new();
         if let Some(stderr) = &mut self.child.stderr {
             let _ = stderr.read_to_string(&mut words);
