@@ -119,7 +119,19 @@ struct Question<'a> {
 struct ErrorAnswer {
     error: String,
     #[serde(default)]
+    details: Vec<String>,
+    #[serde(default)]
     hint: String,
+}
+
+impl ErrorAnswer {
+    /// All that it says of why.
+    fn why(&self) -> String {
+        match self.details.as_slice() {
+            [] => self.error.clone(),
+            details => format!("{}: {}", self.error, details.join("; ")),
+        }
+    }
 }
 
 impl<'a> Server<'a> {
@@ -356,8 +368,10 @@ pub fn check(command: &str, output: &Output) -> Result<(), MachineError> {
     let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let answer = serde_json::from_slice::<ErrorAnswer>(&output.stdout).or_else(|_| serde_json::from_str(last));
     match answer {
-        Ok(ErrorAnswer { error, hint }) if output.status == OUTDATED => Err(MachineError::Outdated { error, hint }),
-        Ok(ErrorAnswer { error, hint }) => Err(MachineError::Refused { error, hint }),
+        Ok(answer) if output.status == OUTDATED => {
+            Err(MachineError::Outdated { error: answer.why(), hint: answer.hint })
+        }
+        Ok(answer) => Err(MachineError::Refused { error: answer.why(), hint: answer.hint }),
         Err(_) => {
             let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
             let answer = format!("exit status {}, {}", output.status, end_of(said));

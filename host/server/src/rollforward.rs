@@ -59,9 +59,18 @@ pub fn roll_forward_all(server: &Server) -> Result<(), Vec<(Place, ServerError)>
 
 /// Rolls a place forward; a scratch instance that no backup needs any more is destroyed.
 fn forward_or_away(server: &Server, place: &Place) -> Result<(), ServerError> {
-    match place.environment.is_scratch() && !backup::scratch::is_needed(server, place)? {
-        true => destroy::destroy(server, place),
-        false => roll_forward(server, place, false).map(drop),
+    if !place.environment.is_scratch() {
+        return roll_forward(server, place, false).map(drop);
+    }
+    let result = match backup::scratch::is_needed(server, place) {
+        Ok(true) => roll_forward(server, place, false).map(drop),
+        Ok(false) => destroy::destroy(server, place),
+        Err(error) => Err(error),
+    };
+    match result {
+        // Whoever needed it has destroyed it meanwhile.
+        Err(_) if !tree::exists(place.root.path())? => Ok(()),
+        other => other,
     }
 }
 
