@@ -84,7 +84,7 @@ fn a_backup_is_made_whoever_dies() {
     let kept = with_three_keys();
     let points = backed_up(&kept, 1, NEVER, &[]);
     assert!(points > 20, "only {points} points: are faults compiled in?");
-    for point in (1..=points).step_by(usize::try_from(points / 12).expect("small").max(1)) {
+    for point in (1..=points).step_by(usize::try_from(points / 8).expect("small").max(1)) {
         backed_up(&kept, 100 + point, &format!("*#{point}=crash"), &[]);
     }
 }
@@ -94,7 +94,7 @@ fn a_backup_is_made_whoever_dies() {
 fn a_backup_is_tried_out_whoever_dies() {
     let kept = with_three_keys();
     let points = backed_up(&kept, 1, NEVER, &["--verify"]);
-    for point in (3..=points).step_by(usize::try_from(points / 8).expect("small").max(1)) {
+    for point in (3..=points).step_by(usize::try_from(points / 5).expect("small").max(1)) {
         backed_up(&kept, 100 + point, &format!("*#{point}=crash"), &["--verify"]);
     }
 }
@@ -146,7 +146,7 @@ fn a_backup_comes_back_whoever_dies() {
         points
     };
     let points = check("all", NEVER);
-    for point in (1..=points).step_by(usize::try_from(points / 14).expect("small").max(1)) {
+    for point in (1..=points).step_by(usize::try_from(points / 9).expect("small").max(1)) {
         check(&format!("at-{point}"), &format!("*#{point}=crash"));
     }
 }
@@ -168,7 +168,7 @@ fn what_there_was_is_put_back_whoever_dies() {
         points
     };
     let points = check("all", NEVER);
-    for point in (points / 3..=points).step_by(usize::try_from(points / 12).expect("small").max(1)) {
+    for point in (points / 3..=points).step_by(usize::try_from(points / 8).expect("small").max(1)) {
         check(&format!("at-{point}"), &format!("*#{point}=crash"));
     }
 }
