@@ -41,7 +41,7 @@ fn typing_errors_are_shown_with_their_place_and_the_nearest_key() {
 
     Nothing was changed.
 
-    hint: Built in are: node, redis. `jecloud hook add ./nod.wasm` adds one of your own.
+    hint: Built in are: mongodb, node, redis. `jecloud hook add ./nod.wasm` adds one of your own.
     ");
     insta::assert_snapshot!(refused(&project, "app = \"app\"\n[services.node]\nverson = \"20\"\n"), @r#"
     error: jecloud.toml:3:1: unknown key `verson` in [services.node]; did you mean `version`?
