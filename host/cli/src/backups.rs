@@ -342,11 +342,12 @@ impl Sight {
 
     /// The last one of a service that failed, if none succeeded after it.
     pub(crate) fn failed(&self, service: &ServiceName) -> Option<&ServerBackup> {
-        let newest = self.newest(service).map(|manifest| &manifest.id);
+        // Not their ids: of one second any can be the greater one.
+        let newest = self.newest(service).map(|manifest| manifest.created);
         let all = self.waiting.iter().map(|(_, found)| &found.backup);
         all.filter(|backup| backup.service == *service && backup.state == BackupState::Failed)
-            .filter(|backup| newest.is_none_or(|newest| backup.id > *newest))
-            .max_by(|one, other| one.id.cmp(&other.id))
+            .filter(|backup| newest.is_none_or(|newest| backup.requested > newest))
+            .max_by_key(|backup| backup.requested)
     }
 }
 
