@@ -155,7 +155,9 @@ impl<'a> Backups<'a> {
         for FoundBackup { backup: failed, .. } in &found {
             let is_over = failed.state == BackupState::Failed
                 && found.iter().any(|FoundBackup { backup, .. }| {
-                    backup.state == BackupState::Done && backup.service == failed.service && backup.requested > failed.requested
+                    backup.state == BackupState::Done
+                        && backup.service == failed.service
+                        && backup.requested > failed.requested
                 });
             if is_over {
                 server.forget_backup(self.app, environment, &failed.id)?;
