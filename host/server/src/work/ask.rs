@@ -58,21 +58,27 @@ fn reshape(
     }
     let wanted = prepared.members(asked.service, addresses);
     let known = work.place.document()?.members.get(asked.service).cloned();
-    if known.as_ref() == Some(&wanted) {
+    if known.as_ref() == Some(&wanted) && is_unchanged(work, asked) {
         return Ok(());
     }
     let present = known.unwrap_or_else(|| wanted.first().cloned().into_iter().collect());
-    if present != wanted {
-        let ports = prepared.ports(asked.service);
-        drive(
-            asked,
-            RESHAPE,
-            &OfRelease { work, function: RESHAPE, asked, runner },
-            &|results| asked.reshape(context, (&present, &wanted), results, &ports),
-            &|duration| wait(work, duration),
-        )?;
-    }
+    let ports = prepared.ports(asked.service);
+    drive(
+        asked,
+        RESHAPE,
+        &OfRelease { work, function: RESHAPE, asked, runner },
+        &|results| asked.reshape(context, (&present, &wanted), results, &ports),
+        &|duration| wait(work, duration),
+    )?;
     record(work, asked.service, wanted)
+}
+
+/// Whether the person asks for the same, and the same hook is asked, as in the release that serves until now: which of the
+/// servers have members is for settings to say.
+fn is_unchanged(work: &Work<'_>, asked: &Asked<'_>) -> bool {
+    let before = work.document.current_release.and_then(|release| work.place.release(release).ok());
+    let before = before.and_then(|release| release.services.get(asked.service).cloned());
+    before.is_some_and(|before| before.settings == asked.wish.settings && before.hook == asked.wish.hook)
 }
 
 fn record(work: &Work<'_>, service: &ServiceName, members: Vec<Member>) -> Result<(), ServerError> {
