@@ -209,8 +209,7 @@ impl<'a> Server<'a> {
         environment: &EnvironmentName,
         release: ReleaseNumber,
     ) -> Result<(), MachineError> {
-        let release = release.0.to_string();
-        self.tell(&["proceed", app.as_str(), environment.as_str(), &release], None, ANSWER_TIMEOUT)
+        self.tell_of_release("proceed", app, environment, release)
     }
 
     /// All servers are ready.
@@ -220,8 +219,7 @@ impl<'a> Server<'a> {
         environment: &EnvironmentName,
         release: ReleaseNumber,
     ) -> Result<(), MachineError> {
-        let release = release.0.to_string();
-        self.tell(&["commit", app.as_str(), environment.as_str(), &release], None, ANSWER_TIMEOUT)
+        self.tell_of_release("commit", app, environment, release)
     }
 
     /// The release failed elsewhere: the server gives it up.
@@ -231,8 +229,7 @@ impl<'a> Server<'a> {
         environment: &EnvironmentName,
         release: ReleaseNumber,
     ) -> Result<(), MachineError> {
-        let release = release.0.to_string();
-        self.tell(&["abort", app.as_str(), environment.as_str(), &release], None, ANSWER_TIMEOUT)
+        self.tell_of_release("abort", app, environment, release)
     }
 
     /// All events of a release, those that have been too, until its end or until the caller breaks off. Lines that
@@ -314,6 +311,18 @@ impl<'a> Server<'a> {
     /// Has the server do whatever there is to do, and waits for it. Returns what that was.
     pub fn roll_forward(&self) -> Result<RolledForward, MachineError> {
         self.ask(&["rollforward"], None, ROLL_FORWARD_TIMEOUT)
+    }
+
+    /// Tells what becomes of a release that the server was told before.
+    fn tell_of_release(
+        &self,
+        command: &str,
+        app: &AppName,
+        environment: &EnvironmentName,
+        release: ReleaseNumber,
+    ) -> Result<(), MachineError> {
+        let release = release.0.to_string();
+        self.tell(&[command, app.as_str(), environment.as_str(), &release], None, ANSWER_TIMEOUT)
     }
 
     fn tell(&self, args: &[&str], stdin: Option<&[u8]>, timeout: Duration) -> Result<(), MachineError> {

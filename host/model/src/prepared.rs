@@ -57,6 +57,11 @@ impl Prepared {
             .filter_map(move |spec| Some((&spec.id, *spec.ports.get(&route.port)?)))
     }
 
+    /// The processes of a service that outlive releases.
+    pub fn outliving(&self, service: &ServiceName) -> impl Iterator<Item = &ProcessSpec> {
+        self.processes.iter().filter(move |spec| spec.service == *service && spec.id.release.is_none())
+    }
+
     /// The ports of a service's processes by name, where only one process has a port of that name: those of its first
     /// instance.
     pub fn ports(&self, service: &ServiceName) -> BTreeMap<String, u16> {
@@ -77,8 +82,8 @@ impl Prepared {
     /// The members of a service on servers with these addresses: on each the same processes as here that outlive releases,
     /// at their fixed ports. Which of them are members is the hook's to say.
     pub fn members(&self, service: &ServiceName, addresses: &[String]) -> Vec<Member> {
-        let outlive = self.processes.iter().filter(|spec| spec.service == *service && spec.id.release.is_none());
-        let fixed: Vec<(String, u16)> = outlive
+        let fixed: Vec<(String, u16)> = self
+            .outliving(service)
             .flat_map(|spec| spec.ports.iter().map(|(name, port)| (spec.id.short(), name, *port)))
             .filter(|(_, name, port)| **name == port.to_string())
             .map(|(process, _, port)| (process, port))

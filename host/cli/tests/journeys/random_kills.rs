@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use jecloud_testkit::{Project, World, eventually, kill, request};
+use jecloud_testkit::{Project, World, eventually, holds_for, kill, request};
 
 use crate::mongodb::can_be_tried;
 use crate::world;
@@ -84,8 +84,7 @@ fn kill_at_random(world: &World, project: &Project, seed: u64, until: Instant) -
             let _ = project.jecloud(&["fwd"]);
         }
         // Some die while they come back, some while they work.
-        let pause = Instant::now() + Duration::from_millis(random(1200));
-        eventually(Duration::from_secs(5), "the pause is over", || (Instant::now() >= pause).then_some(()));
+        holds_for(Duration::from_millis(random(1200)), || None);
     }
     killed
 }

@@ -68,7 +68,7 @@ impl Serving {
 
     /// Whether the service has processes here that outlive releases.
     pub(super) fn runs(&self, service: &ServiceName) -> bool {
-        self.prepared.processes.iter().any(|spec| spec.service == *service && spec.id.release.is_none())
+        self.prepared.outliving(service).next().is_some()
     }
 }
 

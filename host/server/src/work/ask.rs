@@ -8,7 +8,7 @@ use jecloud_model::ids::ServiceName;
 use jecloud_model::prepared::Prepared;
 
 use super::Work;
-use super::steps::{OfRelease, drive, wait};
+use super::steps::OfRelease;
 use crate::commands::Runner;
 use crate::environment::Surroundings;
 use crate::error::ServerError;
@@ -32,13 +32,8 @@ pub(super) fn perform(work: &Work<'_>) -> Result<BTreeMap<ServiceName, BTreeMap<
         let context = asked.context(&release, work.document, work.document.current_version.as_ref());
         reshape(work, &asked, &context, &prepared, &surroundings.runner_of_service(work, &filling))?;
         let runner = surroundings.runner(work, &filling);
-        drive(
-            &asked,
-            DEPLOYED,
-            &OfRelease { work, function: DEPLOYED, asked: &asked, runner: &runner },
-            &|results| asked.deployed(&context, results, &ports),
-            &|duration| wait(work, duration),
-        )?;
+        OfRelease { work, function: DEPLOYED, asked: &asked, runner: &runner }
+            .drive(&|results| asked.deployed(&context, results, &ports))?;
     }
     Ok(prepared.remember)
 }
@@ -63,13 +58,8 @@ fn reshape(
     }
     let present = known.unwrap_or_else(|| wanted.first().cloned().into_iter().collect());
     let ports = prepared.ports(asked.service);
-    drive(
-        asked,
-        RESHAPE,
-        &OfRelease { work, function: RESHAPE, asked, runner },
-        &|results| asked.reshape(context, (&present, &wanted), results, &ports),
-        &|duration| wait(work, duration),
-    )?;
+    OfRelease { work, function: RESHAPE, asked, runner }
+        .drive(&|results| asked.reshape(context, (&present, &wanted), results, &ports))?;
     record(work, asked.service, wanted)
 }
 

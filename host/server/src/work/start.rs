@@ -10,7 +10,7 @@ use jecloud_model::processes::{Exit, ProcessSpec, ProcessState, ProcessStatus};
 use jecloud_model::time::Timestamp;
 
 use super::Work;
-use super::steps::{OfRelease, drive, wait};
+use super::steps::OfRelease;
 use crate::clock::now;
 use crate::environment::Surroundings;
 use crate::error::ServerError;
@@ -46,7 +46,7 @@ fn set_up(work: &Work<'_>) -> Result<(), ServerError> {
     let Some(prepared) = work.place.prepared(work.number)? else { return Ok(()) };
     let release = work.place.release(work.number)?;
     for asked in Asked::of_server(work.server, &release, work.place)? {
-        let runs = prepared.processes.iter().any(|spec| spec.service == *asked.service && spec.id.release.is_none());
+        let runs = prepared.outliving(asked.service).next().is_some();
         let done = work.place.journal(work.number)?.steps(STARTED, asked.service).done;
         if !asked.exports().setup || !runs || done {
             continue;
@@ -56,13 +56,8 @@ fn set_up(work: &Work<'_>) -> Result<(), ServerError> {
         let filling = surroundings.filling_with(&ports);
         let runner = surroundings.runner_of_service(work, &filling);
         let context = asked.context(&release, work.document, work.document.current_version.as_ref());
-        drive(
-            &asked,
-            STARTED,
-            &OfRelease { work, function: STARTED, asked: &asked, runner: &runner },
-            &|results| asked.started(&context, results, &ports),
-            &|duration| wait(work, duration),
-        )?;
+        OfRelease { work, function: STARTED, asked: &asked, runner: &runner }
+            .drive(&|results| asked.started(&context, results, &ports))?;
     }
     Ok(())
 }

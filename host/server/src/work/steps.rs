@@ -94,6 +94,13 @@ pub(super) struct OfRelease<'a> {
     pub(super) runner: &'a crate::commands::Runner<'a>,
 }
 
+impl OfRelease<'_> {
+    /// Asks until it is done, or the deployment is not wanted any more.
+    pub(super) fn drive<T>(&self, ask: &Ask<'_, T>) -> Result<T, ServerError> {
+        drive(self.asked, self.function, self, ask, &|duration| wait(self.work, duration))
+    }
+}
+
 impl Journaled for OfRelease<'_> {
     fn read(&self) -> Result<Steps, ServerError> {
         Ok(self.work.place.journal(self.work.number)?.steps(self.function, self.asked.service))
